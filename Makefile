@@ -140,4 +140,4 @@ release-check: dist image chart ci-files docs-site twins ## also: licences and a
 .PHONY: clean
 clean: ## remove everything that was built
 	cargo clean
-	rm -rf .dev
+	rm -rf .dev webhook-host/console/embedded/*

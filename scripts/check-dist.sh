@@ -146,6 +146,42 @@ linux() {
         die "$2: the suites of nodeport-range: $(tail -n 5 "$PLACE/log")"
     say "$2: runs; $(tail -n 1 "$PLACE/log")"
     ! is_native "$2" || starts "$1" "$2"
+    ! is_native "$2" || playground "$1" "$2"
+}
+
+# playground TREE TARGET: the program serves each file of the playground's first load as `make console` built it.
+playground() {
+    python3 - "$1" "$PLACE/playground" <<'PYTHON' >"$PLACE/log" 2>&1 || die "$2: the playground: $(tail -n 5 "$PLACE/log")"
+import pathlib, subprocess, sys, urllib.request
+tree, place = map(pathlib.Path, sys.argv[1:])
+place.mkdir()
+embedded, built = pathlib.Path("webhook-host/console/embedded"), pathlib.Path("target/console")
+names = [str(file.relative_to(embedded))[:-3] for file in embedded.rglob("*.br")]
+assert "index.html" in names and "engine.wasm" in names, f"{embedded} has only {names}"
+program = subprocess.Popen(
+    [tree / "sallyport", "serve", "--self-signed", "--ca-out", place / "ca.crt", "--policies", tree / "presets/baseline"]
+    + ["--modules", tree / "policies", "--cache-dir", place / "cache", "--console", "127.0.0.1:0"]
+    + ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
+    stderr=subprocess.PIPE, text=True,
+)
+try:
+    log = []
+    for line in program.stderr:
+        log.append(line)
+        if "console on http://" in line:
+            break
+    else:
+        sys.exit("".join(log))
+    url = "http://" + line.split("console on http://")[1].strip() + "/playground/"
+    for name in names:
+        served = urllib.request.urlopen(url + name, timeout=30).read()
+        assert served == (built / name).read_bytes(), f"{name} is not as it was built"
+finally:
+    program.kill()
+    program.wait()
+print(f"serves {len(names)} files of the playground as they were built")
+PYTHON
+    say "$2: $(cat "$PLACE/log")"
 }
 
 # starts TREE TARGET: prints how long the program takes until it serves the preset baseline, and its memory.

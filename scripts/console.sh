@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the playground into target/console, a folder for any static server; and tests it.
+# Builds the playground into target/console, a folder for any static server, and compressed into webhook-host/console/embedded, from
+# where the next build of the program takes it; and tests it.
 #
 #   scripts/console.sh          the engine (Rust, wasm32), jco's JavaScript for it and the policies, the page
 #   scripts/console.sh test     also: every suite case in Node, with answers equal to the host's; the page in Chromium, and the live
@@ -10,6 +11,8 @@
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=scripts/release-lib.sh
+source scripts/release-lib.sh
 
 readonly SOURCE=webhook-host/console
 readonly TARGET=wasm32-unknown-unknown
@@ -55,6 +58,9 @@ engine() {
     way=$(scripts/wasm-target.sh)
     linker=$(scripts/component-linker.sh)
     PATH=$PATH:$(dirname "$linker")
+    # The engine is part of the released program, which has the same bytes wherever it is built. Cargo adds these flags to those of
+    # .cargo/config.toml.
+    flags+=(--config "target.$TARGET.rustflags=['$(mapped_paths | sed "s/\x1f/','/g")']")
     if [[ $way == debian ]]; then
         directory=target/debian
         export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
@@ -77,6 +83,7 @@ page() (
     node_modules/.bin/vite build --logLevel error >&2
     node build/finish.mjs
     say "the playground is in target/console; try it: python3 -m http.server --directory target/console --bind 127.0.0.1"
+    say "the next build of the program has it, too: sallyport serve --console … serves it at http://localhost:8082/playground/"
 )
 
 check() {

@@ -27,8 +27,12 @@ main() {
     ((${#targets[@]} > 0)) || targets=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
     release_environment
     PATH=$(scripts/release-tools.sh zig cargo-auditable cargo-cyclonedx | paste -sd : -):$PATH
-    # A release has the same components in all archives: only one machine builds them.
-    [[ ${SALLYPORT_POLICIES_BUILT:-} == 1 ]] || scripts/build-policies.sh
+    # A release has the same components in all archives: only one machine builds them. The playground, which is made of them,
+    # is part of the programs that serve: those for Linux.
+    if [[ ${SALLYPORT_POLICIES_BUILT:-} != 1 ]]; then
+        scripts/build-policies.sh
+        scripts/console.sh
+    fi
     for target in "${targets[@]}"; do
         build "$target"
     done

@@ -1,8 +1,9 @@
 //! Embeds what `sallyport new` writes, so that it works offline: the templates of each language,
-//! the contract's WIT, and the SDK for Rust with a workspace manifest of its own.
+//! the contract's WIT, and the SDK for Rust with a workspace manifest of its own. Together it has
+//! 0.5 MB, 2 % of the program.
 //!
-//! Everything is text. Together it has 0.5 MB, 2 % of the program; compressed it would have 0.1 MB
-//! and need a decompressor.
+//! Also embeds the playground as `make console` compressed it, 1.2 MB, where that was done. `make
+//! dist` does it first; a build without Node has no playground, and the console says so.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,14 +17,13 @@ fn main() {
     let workspace = package.parent().expect("the workspace's folder");
     let sdk = workspace.join("policy-wasm");
     let mut generated = String::new();
-    embed(
-        &mut generated,
-        "TEMPLATES",
-        &package.join("src/cli/new"),
-        &[""],
-    );
-    embed(&mut generated, "WIT", &sdk.join("wit"), &[""]);
-    embed(&mut generated, "SDK", &sdk, &SDK_PARTS);
+    let texts = |name, folder: &Path, parts: &[&str]| {
+        let files = files(folder, parts);
+        constant(name, ("str", "include_str"), folder, &files)
+    };
+    generated += &texts("TEMPLATES", &package.join("src/cli/new"), &[""]);
+    generated += &texts("WIT", &sdk.join("wit"), &[""]);
+    generated += &texts("SDK", &sdk, &SDK_PARTS);
     let manifest = sdk_manifest(workspace, &sdk);
     writeln!(
         generated,
@@ -33,10 +33,15 @@ fn main() {
     .expect("a String takes all");
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("new.rs"), generated).expect("OUT_DIR is writable");
+    let folder = package.join("console/embedded");
+    let mut compressed = files(&folder, &[""]);
+    compressed.retain(|file| file.extension().is_some_and(|extension| extension == "br"));
+    let playground = constant("FILES", ("[u8]", "include_bytes"), &folder, &compressed);
+    fs::write(out.join("playground.rs"), playground).expect("OUT_DIR is writable");
 }
 
-/// Writes a constant with the path and the text of each file in some parts of a folder.
-fn embed(generated: &mut String, name: &str, folder: &Path, parts: &[&str]) {
+/// Lists the files in some parts of a folder, sorted, and watches these parts.
+fn files(folder: &Path, parts: &[&str]) -> Vec<PathBuf> {
     let mut files = vec![];
     for part in parts {
         let part = folder.join(part);
@@ -44,14 +49,21 @@ fn embed(generated: &mut String, name: &str, folder: &Path, parts: &[&str]) {
         walk(&part, &mut files);
     }
     files.sort();
-    let mut constant =
-        format!("/// Path and text of each file.\npub(super) const {name}: &[(&str, &str)] = &[\n");
+    files
+}
+
+/// Returns the text of a constant with path and content of each file, by a type and the macro that
+/// reads it.
+fn constant(name: &str, (ty, read): (&str, &str), folder: &Path, files: &[PathBuf]) -> String {
+    let mut constant = format!(
+        "/// Path and content of each file.\npub(super) const {name}: &[(&str, &{ty})] = &[\n"
+    );
     for file in files {
         let path = file.strip_prefix(folder).expect("it was found there");
-        writeln!(constant, "    ({path:?}, include_str!({file:?})),").expect("a String takes all");
+        writeln!(constant, "    ({path:?}, {read}!({file:?})),").expect("a String takes all");
     }
     constant.push_str("];\n");
-    generated.push_str(&constant);
+    constant
 }
 
 /// Lists a file, or the files of a folder and of its sub-folders, links followed.

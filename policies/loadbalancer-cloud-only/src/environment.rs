@@ -58,7 +58,7 @@ impl Served {
             )),
             None if settings.on_unknown == OnUnknown::Allow => Self::Yes,
             None => Self::No(others.next().map_or_else(
-                || "no Node is known".to_owned(),
+                || "Sallyport knows none of the cluster's Nodes, so it sees no cloud".to_owned(),
                 |unknown| {
                     format!(
                         "unknown provider {}; set environment explicitly",

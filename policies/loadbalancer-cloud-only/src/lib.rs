@@ -237,7 +237,10 @@ mod tests {
                 &[""],
                 "unknown provider (Nodes without providerID); set environment explicitly",
             ),
-            (&[], "no Node is known"),
+            (
+                &[],
+                "Sallyport knows none of the cluster's Nodes, so it sees no cloud",
+            ),
         ] {
             assert_eq!(
                 message(&policy.validate(&on(ids))),

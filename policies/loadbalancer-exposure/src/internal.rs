@@ -109,7 +109,11 @@ impl LoadBalancerExposure {
             }
         }
         if controllers.is_empty() {
-            Err("no Node is known".to_owned())
+            Err(
+                "Sallyport knows none of the cluster's Nodes, so it can't tell whose load \
+                 balancer this is"
+                    .to_owned(),
+            )
         } else {
             Ok(controllers)
         }

@@ -50,7 +50,7 @@ fn who_makes_load_balancers_follows_from_the_nodes_and_not_known_is_public() {
         ""
     );
     assert!(on(create(annotated(AZURE, "true")).on_nodes_of(["azure", "gce"])).contains("for gce"));
-    assert!(on(create(annotated(AZURE, "true"))).contains("no Node is known"));
+    assert!(on(create(annotated(AZURE, "true"))).contains("none of the cluster's Nodes"));
     assert!(
         on(create(annotated(AZURE, "true")).on_nodes_of([""])).contains("a Node has no providerID")
     );

@@ -169,15 +169,114 @@ async fn the_page_and_the_state_are_served_with_strict_headers() {
     assert_eq!(state["generation"], 1);
     assert_eq!(state["counts"]["service-type"]["evaluations"], 0);
     assert_eq!(state["denials"]["total"], 0);
-    assert_eq!(state["playground"], false);
     let head = send(console, "HEAD / HTTP/1.1\nHost: localhost").await;
     assert_eq!(
         (status(&head), head.split_once("\r\n\r\n").map(|it| it.1)),
         (200, Some(""))
     );
-    let playground = get(console, "/playground/").await;
-    assert!(playground.contains("--console-files"), "{playground}");
     assert_eq!(status(&get(console, "/../Cargo.toml").await), 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_browser_that_has_a_file_gets_no_body() {
+    let (_host, console) = shipped();
+    for accepted in ["gzip", "identity"] {
+        let request =
+            format!("GET /live.js HTTP/1.1\nHost: localhost\nAccept-Encoding: {accepted}");
+        let (head, body) = fetch(console, &request).await;
+        assert!(!body.is_empty(), "{head}");
+        let tag = header(&head, "etag").expect("a tag");
+        let (head, body) = fetch(console, &format!("{request}\nIf-None-Match: {tag}")).await;
+        assert_eq!((status(&head), body.len()), (304, 0), "{head}");
+    }
+}
+
+/// Sends a request, and returns head and body of the answer.
+async fn fetch(console: SocketAddr, request: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(console).await.expect("it listens");
+    let request = request.replace('\n', "\r\n") + "\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let body = answer.split_off(end.expect("a head") + 4);
+    (String::from_utf8(answer).expect("a head is text"), body)
+}
+
+/// Returns the value of a header.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let mut named = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value)
+}
+
+/// Lists the files of a folder and of its sub-folders by their paths in it.
+fn files_of(folder: &Path, prefix: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = format!("{prefix}{}", name.expect("UTF-8"));
+        if path.is_dir() {
+            files_of(&path, &format!("{name}/"), found);
+        } else {
+            found.push(name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn the_playground_of_the_program_is_the_one_that_was_built() {
+    let policies = directory(&[("p.yaml", manifest("p", &json!({})))]);
+    let (_host, console) = serve(policies.path(), &[]);
+    let state = get(console, "/console/state").await;
+    let (page, _) = fetch(console, "GET /playground/ HTTP/1.1\nHost: localhost").await;
+    if !state.contains(r#""playground":true"#) {
+        let answer = get(console, "/playground/").await;
+        assert_eq!(status(&answer), 404, "{answer}");
+        assert!(answer.contains("`make console`"), "{answer}");
+        assert!(
+            answer.contains("--console-files target/console"),
+            "{answer}"
+        );
+        return;
+    }
+    let policy = header(&page, "content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let (embedded, built) = (
+        root().join("webhook-host/console/embedded"),
+        root().join("target/console"),
+    );
+    let mut files = vec![];
+    files_of(&embedded, "", &mut files);
+    files.retain(|file| file.ends_with(".br"));
+    assert!(files.contains(&"index.html.br".to_owned()), "{files:?}");
+    for file in &files {
+        let name = file.trim_end_matches(".br");
+        let request = format!("GET /playground/{name} HTTP/1.1\nHost: localhost");
+        let brotli = format!("{request}\nAccept-Encoding: gzip, br");
+        let (head, body) = fetch(console, &brotli).await;
+        assert_eq!(status(&head), 200, "{head}");
+        assert_eq!(header(&head, "content-encoding"), Some("br"), "{head}");
+        assert_eq!(header(&head, "vary"), Some("accept-encoding"), "{head}");
+        let compressed = std::fs::read(embedded.join(file)).expect("readable");
+        assert!(body == compressed, "{name} as it was compressed");
+        let tag = header(&head, "etag").expect("a tag");
+        let (head, _) = fetch(console, &format!("{brotli}\nIf-None-Match: {tag}")).await;
+        assert_eq!(status(&head), 304, "{head}");
+        // Safari takes brotli by TLS alone.
+        let (head, body) = fetch(console, &format!("{request}\nIf-None-Match: {tag}")).await;
+        assert_eq!(
+            (status(&head), header(&head, "content-encoding")),
+            (200, None)
+        );
+        let plain = std::fs::read(built.join(name)).expect("readable");
+        assert!(body == plain, "{name} as `make console` built it");
+    }
+    let other = get(console, "/playground/assets/transpiler.js").await;
+    assert_eq!(status(&other), 404, "{other}");
+    assert!(other.contains("--console-files target/console"), "{other}");
+    let moved = get(console, "/playground").await;
+    assert_eq!(status(&moved), 308, "{moved}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

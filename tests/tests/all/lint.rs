@@ -380,10 +380,16 @@ fn suites_find_shipped_components_and_may_come_before_their_own() {
     let own = FAILING_SUITE.replace("a.yaml", "own.yaml");
     let files = directory(&[
         ("a.yaml", &policy("a", RANGE)),
-        ("a.suite.yaml", &FAILING_SUITE.replace("false, violations: [{ rule: S02 }]", "true")),
+        (
+            "a.suite.yaml",
+            &FAILING_SUITE.replace("false, violations: [{ rule: S02 }]", "true"),
+        ),
         ("own.yaml", &policy("own", "  module: { file: own.wasm }")),
         ("own.suite.yaml", &own),
-        ("suite.yaml", "kind: Suite\nmetadata: { name: of another tool }\n"),
+        (
+            "suite.yaml",
+            "kind: Suite\nmetadata: { name: of another tool }\n",
+        ),
     ]);
     let output = sallyport_in(files.path(), &["lint", ".", "--output", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -396,8 +402,17 @@ fn suites_find_shipped_components_and_may_come_before_their_own() {
     let [manifest, suite] = found[..] else {
         panic!("{found:?}");
     };
-    assert_eq!((manifest.0, suite.0), (Some("note"), Some("note")), "{found:?}");
-    assert!(suite.1.is_some_and(|text| text.contains("own.wasm is not in")), "{suite:?}");
+    assert_eq!(
+        (manifest.0, suite.0),
+        (Some("note"), Some("note")),
+        "{found:?}"
+    );
+    assert!(
+        suite
+            .1
+            .is_some_and(|text| text.contains("own.wasm is not in")),
+        "{suite:?}"
+    );
 }
 
 #[test]

@@ -62,6 +62,7 @@ mod parity;
 mod program;
 mod projects;
 mod record;
+mod refusals;
 mod refused_starts;
 mod registering;
 mod registries;

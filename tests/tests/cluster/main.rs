@@ -21,6 +21,7 @@ mod events;
 mod exposed;
 mod installed;
 mod outage;
+mod refusals;
 mod registered;
 mod replicas;
 mod runbook;

@@ -53,7 +53,7 @@ const DOORS = {
   shared: 'shared address',
   alias: 'alias',
 };
-const RULINGS = { refused: 'refused', allowed: 'allowed', exempt: 'exempt', unasked: 'no policy is asked', unjudged: 'no verdict' };
+const RULINGS = { refused: 'refused', allowed: 'allowed', exempt: 'exempt', unasked: 'no policy applies', unjudged: 'no verdict' };
 const DIVERGING = ['stricter', 'looser', 'different', 'error'];
 const RESULTS = ['same', ...DIVERGING, 'skipped'];
 
@@ -185,7 +185,7 @@ function showState(now) {
   byId('content').hidden = false;
   byId('playground').hidden = !now.playground;
   const replica = now.replica ? `${now.replica}: ` : '';
-  say('host', `${replica}version ${now.version}, generation ${now.generation} since ${moment(now.since)}, set ${short(now.digest)}`);
+  say('host', `${replica}version ${now.version}; policies loaded ${moment(now.since)} (generation ${now.generation}, digest ${short(now.digest)})`);
   showPolicies(now);
   showCandidates(now);
   showDenialCounts(now);
@@ -264,7 +264,7 @@ function showDenialCounts(now) {
     showDenials();
   }
   const missed = notShown ? `, of which ${notShown} came too fast to be shown` : '';
-  say('denials-summary', total ? `${counted(total, 'denial')} since the start of this host${missed}. Texts are hashed as in records.` : 'None since the start of this host.');
+  say('denials-summary', total ? `${counted(total, 'denial')} since the start of this host${missed}. Annotations, labels and the names of users are hashed.` : 'None since the start of this host.');
 }
 
 /** @param {Wish} wish @returns {(Cell | string)[]} */
@@ -321,7 +321,7 @@ function showCertificates({ certificate, registration }) {
   }
   if (registration) {
     const { troubles, since } = registration;
-    if (troubles.length === 0) lines.push(['Webhook configurations', `in shape since ${moment(since)}`, 'good']);
+    if (troubles.length === 0) lines.push(['Webhook configurations', `correct since ${moment(since)}`, 'good']);
     for (const trouble of troubles) lines.push(['Webhook configurations', `since ${moment(since)}: ${trouble}`, 'bad']);
   }
   const rows = lines.map(([name, text, mark], index) => ({ key: `${index} ${name}`, cells: [name, { text, class: mark ?? '' }] }));
@@ -359,9 +359,9 @@ async function showExposureSummary({ exposures }) {
   }
   if (!exposures || exposures.revision === 0) [doors, revision] = [undefined, 0];
   byId('exposures-bar').hidden = !doors;
-  if (!exposures) say('exposures-summary', 'This host does not audit; --audit-reports makes the map.');
-  else if (exposures.holder) say('exposures-summary', `Another replica audits, and has the map: ${exposures.holder}.`);
-  else if (!doors) say('exposures-summary', 'The first pass of the audit is under way.');
+  if (!exposures) say('exposures-summary', 'This host does not look for exposures; start it with --audit-reports.');
+  else if (exposures.holder) say('exposures-summary', `Another replica has these: ${exposures.holder}. Forward a port to that Pod.`);
+  else if (!doors) say('exposures-summary', 'The host is looking for them for the first time.');
   showExposures();
 }
 
@@ -440,12 +440,12 @@ function showExposures() {
     .filter((row) => matches(row, words));
   if (doors) {
     const { services, time, complete, leftOut } = doors;
-    const gaps = `${complete ? '' : ' Some Services could not be read or judged.'}${leftOut ? ` ${leftOut} more doors, which open less far, are not listed.` : ''}`;
-    say('exposures-summary', `${counted(rows.length, 'door')} of ${all.length} shown, of ${counted(services, 'Service')}, as of ${moment(time)}.${gaps}`);
+    const gaps = `${complete ? '' : ' Some Services could not be read or judged.'}${leftOut ? ` ${leftOut} more, which let fewer clients in, are not listed.` : ''}`;
+    say('exposures-summary', `${rows.length} of ${all.length} ways in are shown, those of ${counted(services, 'Service')}, as of ${moment(time)}.${gaps}`);
   }
   const shown = showsAll ? rows : rows.slice(0, FEW_ROWS);
   byId('exposures-more').hidden = shown.length === rows.length;
-  const columns = ['Service', 'Opens to', 'Door', 'Ports', 'Address', 'Policies', 'Written by', 'Why'];
+  const columns = ['Service', 'Opens to', 'By', 'Ports', 'Address', 'Policies', 'Written by', 'Why'];
   table('exposures-table', 'Exposures', columns, shown);
 }
 

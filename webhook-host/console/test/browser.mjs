@@ -144,7 +144,7 @@ test('broken input says so in place, and the page lives on', async (page) => {
   await set(page, SERVICE('ClusterIP'));
   for (const [tab, text, words] of [
     ['config', 'kind: HostConfig\n', 'apiVersion'],
-    ['policies', 'apiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: { name: p }\nspec: { module: { file: nodeport_range.wasm }, settings: { range: [] } }\n', 'unknown key "range" (did you mean "ranges"?)'],
+    ['policies', 'kind: [ServicePolicy\n', 'Policies, line'],
   ]) {
     await set(page, text, tab);
     await has(page, '#problems', words);
@@ -154,6 +154,76 @@ test('broken input says so in place, and the page lives on', async (page) => {
   }
   await page.reload();
   await has(page, '.service h2', 'denied');
+});
+
+test('a policy that can’t be used hides no other one, and nothing is allowed beside it', async (page) => {
+  const policy = (name, file, settings) => `---\napiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: { name: ${name} }\nspec: { module: { file: ${file} }, settings: ${settings} }\n`;
+  const types = policy('types', 'service_type.wasm', '{ allowedTypes: [ClusterIP] }');
+  await set(page, SERVICE('ClusterIP'));
+  for (const [broken, words] of [
+    [policy('ports', 'nodeport_range.wasm', '{ range: [] }'), 'unknown key "range" (did you mean "ranges"?)'],
+    [policy('ports', 'nodeport_range.wasm', '{ ranges: 5 }'), 'ranges'],
+    ['---\napiVersion: sallyport.dev/v1alpha1\nkind: ServicePolicy\nmetadata: { name: ports }\nspec: { mod: 1 }\n', 'mod'],
+  ]) {
+    await set(page, types + broken, 'policies');
+    await has(page, '#problems', words);
+    await has(page, '#unknown', 'The verdict is unknown: policy ports can’t be used');
+    await has(page, '.service h2', 'shop/web: unknown');
+    await has(page, '#summary', 'shop/web: unknown.');
+    assert.equal(await page.locator('.verdict.good, #kubectl').count(), 0, 'nothing says that it is allowed');
+    await has(page, '.service table', 'types');
+  }
+  await set(page, SERVICE('NodePort', ', nodePort: 30080'));
+  await has(page, '.service h2', 'shop/web: denied');
+  await has(page, '.findings', 'NodePort is not allowed');
+  await set(page, types, 'policies');
+  await page.waitForFunction(() => !document.querySelector('#unknown'));
+  await has(page, '#kubectl', '[types]');
+});
+
+test('what the API server itself refuses is no policy’s denial, in the words of a real kubectl', async (page) => {
+  const recorded = JSON.parse(readFileSync(join(root, 'tests/kubectl/refusals.json'), 'utf8'));
+  await page.selectOption('#preset', 'baseline');
+  // The test `refusals` of `--test all` takes all of them.
+  const refused = recorded.cases.filter(({ printed }) => printed.includes('Error from server') || printed.includes('is invalid'));
+  let known = 0;
+  for (const { name, manifest, printed, here } of refused.filter((_, index) => index % 4 === 0)) {
+    await set(page, manifest);
+    await page.waitForFunction(() => /refused/.test(document.querySelector('.service h2 .verdict')?.textContent), null, { timeout: 5000 }).catch(() => {
+      throw new Error(`${name}: not refused`);
+    });
+    await has(page, '.service p', 'This is no Service that the API server accepts');
+    await has(page, '.findings .level', 'refused');
+    if (here) await has(page, 'section p', 'The API server may word this another way.');
+    else await has(page, '#kubectl', printed.trimEnd());
+    known += here ? 0 : 1;
+  }
+  console.log(`  ${known} refusals of Kubernetes ${recorded.kubernetes}`);
+  assert.ok(known >= 15);
+});
+
+test('another type is answered with every reason, and with what would have to be removed', async (page) => {
+  await set(page, SERVICE('NodePort', ', nodePort: 30080'));
+  await has(page, '.detail table', 'if you also remove spec.ports[0].nodePort: 30080, which a ClusterIP Service can’t have');
+  const reasons = page.locator('.detail tbody tr').first().locator('td').nth(2).locator('li');
+  await page.waitForFunction((cell) => cell, await reasons.first().elementHandle());
+  assert.ok((await reasons.count()) > 1, 'a LoadBalancer is refused for several reasons');
+});
+
+test('a policy that needs settings says which, and waits for them', async (page) => {
+  await page.setInputFiles('#own', join(root, 'target/guests/required_settings.wasm'));
+  await has(page, '#status', 'It needs settings before it can judge');
+  await has(page, '#status', 'allowedDomains: empty; name at least one domain, such as example.com');
+  await has(page, '#unknown', 'policy required-settings can’t be used');
+  assert.equal(await page.getAttribute('#tab-policies', 'aria-selected'), 'true');
+  await page.keyboard.press('Control+End');
+  await page.keyboard.press('Backspace');
+  await page.keyboard.press('Backspace');
+  await page.keyboard.press('Backspace');
+  await page.keyboard.type('allowedDomains: [example.com]');
+  await page.waitForFunction(() => !document.querySelector('#unknown'));
+  await set(page, 'apiVersion: v1\nkind: Service\nmetadata: { name: alias, namespace: shop }\nspec: { type: ExternalName, externalName: a.example.org }\n');
+  await has(page, '.findings', '"a.example.org" is in no allowed domain');
 });
 
 test('script in names stays text, and invisible characters are shown', async (page) => {
@@ -293,7 +363,7 @@ test('the page goes on when the server is gone', async (page) => {
   await set(page, SERVICE('ClusterIP'));
   await has(page, '.service h2', 'shop/web: allowed');
   await page.setInputFiles('#own', join(root, 'target/guests/owner_label.wasm'));
-  await has(page, '#status', 'the transpiler failed');
+  await has(page, '#status', 'can’t be loaded: the server does not answer');
   await page.context().setOffline(false);
 }, { violations: true });
 

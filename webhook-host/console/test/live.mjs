@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -23,7 +23,7 @@ const test = (name, run, options) => tests.push({ name, run, options });
 
 /** A host with policies of its own, so that a test may change them. */
 class Host {
-  static async start(console = '127.0.0.1:0') {
+  static async start(console = '127.0.0.1:0', more = []) {
     const host = new Host();
     host.files = mkdtempSync(join(tmpdir(), 'sallyport-live-'));
     host.policies = join(host.files, 'policies');
@@ -32,7 +32,7 @@ class Host {
     const program = join(root, 'target/debug/sallyport-tested');
     const flags = ['serve', '--policies', host.policies, '--self-signed', '--ca-out', join(host.files, 'ca.crt'), '--watch-interval', '200ms'];
     const addresses = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--console', console];
-    host.child = spawn(program, [...flags, ...addresses], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, HOSTNAME: 'sallyport-5d8f7c6b9-x2x7k' } });
+    host.child = spawn(program, [...flags, ...addresses, ...more], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, HOSTNAME: 'sallyport-5d8f7c6b9-x2x7k' } });
     let log = '';
     host.child.stderr.on('data', (data) => { log += data; });
     const logged = async (words) => {
@@ -174,7 +174,7 @@ test('exposures can be filtered, and hostile names stay text', async (page) => {
     await route.fulfill({ contentType: 'text/event-stream', body: `event: state\ndata: ${JSON.stringify(state)}\n\n` });
   });
   await page.reload();
-  await has(page, '#exposures-summary', '502 doors of 502 shown, of 600 Services');
+  await has(page, '#exposures-summary', '502 of 502 ways in are shown, those of 600 Services');
   assert.equal(await page.locator('#exposures-table tbody tr').count(), 200);
   await has(page, '#exposures-table', '<b>web</b>');
   await page.selectOption('#exposures-namespace', 'shop');
@@ -190,6 +190,51 @@ test('exposures can be filtered, and hostile names stay text', async (page) => {
   await page.click('#exposures-more');
   assert.equal(await page.locator('#exposures-table tbody tr').count(), 502);
 });
+
+test('the playground that is part of the program judges a Service', async (page, host) => {
+  await page.getByRole('link', { name: 'Playground' }).click();
+  await judged(page);
+  // The second time the browser has all files, and asks if they are the newest.
+  const answers = [];
+  page.on('response', (response) => answers.push(response));
+  await page.goto(`${host.url}playground/`);
+  await judged(page);
+  const statuses = answers.filter((it) => it.url().startsWith(`${host.url}playground/`)).map((it) => it.status());
+  assert.ok(statuses.length > 5 && statuses.every((status) => status === 200 || status === 304), statuses.join());
+  const fetched = await page.evaluate(async () => {
+    const response = await fetch('engine.wasm', { cache: 'no-store' });
+    return { coding: response.headers.get('content-encoding'), policy: response.headers.get('content-security-policy'), bytes: (await response.arrayBuffer()).byteLength };
+  });
+  assert.equal(fetched.coding, 'br');
+  assert.match(fetched.policy, /default-src 'none'/);
+  assert.equal(fetched.bytes, statSync(join(root, 'target/console/engine.wasm')).size);
+});
+
+test('the playground of the program says where policies of one’s own can be tried', async (page, host) => {
+  await page.goto(`${host.url}playground/`);
+  await judged(page);
+  await page.setInputFiles('#own', join(root, 'target/guests/owner_label.wasm'));
+  await has(page, '#status', 'start the host with --console-files target/console');
+  await judged(page);
+}, { violations: true });
+
+test('a folder of the playground is served in its place, with the transpiler', async (page) => {
+  const host = await Host.start('127.0.0.1:0', ['--console-files', join(root, 'target/console')]);
+  try {
+    await page.goto(`${host.url}playground/`);
+    await judged(page);
+    await page.setInputFiles('#own', join(root, 'target/guests/owner_label.wasm'));
+    await has(page, '#status', 'owner_label.wasm was added');
+  } finally {
+    await host.end();
+  }
+}, { elsewhere: true });
+
+// Waits for the verdict on the playground's first example.
+async function judged(page) {
+  await has(page, '.service h2', 'shop/web: denied');
+  await has(page, '.findings', 'NodePort is not allowed in namespace "shop"');
+}
 
 test('without a token that counts, the page asks for one', async (page) => {
   await page.route('**/console/*', async (route) => {
@@ -284,7 +329,8 @@ for (const { name, run, options } of tests.filter(({ name }) => name.includes(fi
   page.setDefaultTimeout(PATIENCE);
   page.on('pageerror', (error) => faults.push(`an error: ${error.message}`));
   page.on('console', (message) => message.type() === 'error' && !options?.violations && faults.push(`on the console: ${message.text()}`));
-  page.on('request', (request) => !request.url().startsWith(host.url) && faults.push(`a request to ${request.url()}`));
+  const isOwn = (url) => url.startsWith(options?.elsewhere ? 'http://127.0.0.1:' : host.url) || /^(blob|data):/.test(url);
+  page.on('request', (request) => !isOwn(request.url()) && faults.push(`a request to ${request.url()}`));
   try {
     await page.goto(host.url);
     await Promise.race([run(page, host), late()]);

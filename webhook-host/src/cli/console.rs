@@ -22,14 +22,16 @@ const ADDRESS: &str = "127.0.0.1:8082";
 #[group(skip)]
 pub(super) struct ConsoleArgs {
     /// Serve the live console, a read-only page about what runs: policies with counters,
-    /// candidates, recent denials, reloads, certificates, inventory, exposures. By default on
+    /// candidates, recent denials, reloads, certificates, inventory, exposures; and below
+    /// /playground/ the playground, where anyone can try a Service. By default on
     /// 127.0.0.1:8082, which `kubectl port-forward pod/NAME 8082` reaches. Any other address than
     /// the loopback interface's has TLS with the webhook's certificate, and asks for a bearer
     /// token, which the API server checks: docs/console.md says which rights that needs
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = ADDRESS)]
     console: Option<SocketAddr>,
-    /// Serve the playground as well, below /playground/ of the console: the folder that `make
-    /// console` makes
+    /// Serve the playground of this folder, which `make console` makes, in place of the one that
+    /// is part of a released program. It also has jco's transpiler, so it takes policies of your
+    /// own
     #[arg(long, value_name = "DIR", requires = "console")]
     console_files: Option<PathBuf>,
     /// Have TLS and ask for a token on the loopback interface, too: with `hostNetwork`, every

@@ -8,22 +8,26 @@
 
 mod accept;
 mod access;
+mod asset;
 mod assets;
 mod guard;
+mod playground;
 mod refusal;
 mod state;
 mod stream;
 
-pub use assets::SiteError;
+pub use playground::SiteError;
 
 use crate::audit::ExposureMap;
 use crate::live::Live;
 use crate::observers::Recent;
 use access::Access;
-use assets::{Asset, Assets};
+use asset::Asset;
+use assets::Assets;
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+    LOCATION, VARY,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -81,7 +85,8 @@ struct App {
 }
 
 impl Console {
-    /// Creates a console. `playground` is the folder of `make console`, to be served as well.
+    /// Creates a console. `playground` is the folder of `make console`, to be served in place of
+    /// the files that the program was built with.
     ///
     /// # Errors
     ///
@@ -163,8 +168,11 @@ impl App {
     async fn route(self: &Arc<Self>, head: &Parts) -> Result<Response<Body>, Refusal> {
         self.guard.check(head)?;
         let path = head.uri.path();
-        if let Some(asset) = self.assets.find(path) {
-            return asset_response(&asset?, head);
+        if let Some(asset) = self.assets.find(path, &head.headers) {
+            return Ok(asset_response(asset?, head));
+        }
+        if path == "/playground" {
+            return Ok(moved("/playground/"));
         }
         if !path.starts_with(guard::DATA) {
             return Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such page"));
@@ -201,29 +209,36 @@ fn json(body: Bytes) -> Response<Body> {
     response
 }
 
-fn asset_response(asset: &Asset, head: &Parts) -> Result<Response<Body>, Refusal> {
-    let takes_gzip = head
-        .headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| coding.trim() == "gzip");
-    let (body, is_gzip) = match &asset.gzip {
-        Some(gzip) if takes_gzip => (gzip.clone(), true),
-        _ => (asset.plain.clone(), false),
-    };
-    let mut response = Response::new(Body::from(body));
+/// Leads to another path. The page's links are relative, so the last slash matters.
+fn moved(path: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    headers.insert(LOCATION, HeaderValue::from_static(path));
+    response
+}
+
+fn asset_response(asset: Asset, head: &Parts) -> Response<Body> {
+    let tag = HeaderValue::try_from(asset.tag()).expect("a digest in quotes");
+    let is_known = asset.is_known_to(&head.headers);
+    let mut response = Response::default();
+    let headers = response.headers_mut();
+    headers.insert(ETAG, tag);
+    // A browser asks each time, and gets no body if nothing has changed.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(
-        HeaderName::from_static("content-security-policy"),
+        CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(asset.security_policy),
     );
-    if is_gzip {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
     }
-    Ok(response)
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    if let Some(coding) = asset.coding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    *response.body_mut() = Body::from(asset.body);
+    response
 }

@@ -8,14 +8,15 @@ use crate::messages::{
     Answer, AppliedService, Configuration, Input, LoadedPolicy, Problem, Request,
 };
 use sallyport_core::admission::Admission;
-use sallyport_core::check::{self, Circumstances, Manifests, Origin};
+use sallyport_core::check::{self, Applied, Circumstances, Manifests, Origin, Rejection};
 use sallyport_core::contract::description::Context;
 use sallyport_core::decode::DecodeError;
 use sallyport_core::inventory::{ClusterData, Inventory, InventoryData};
 use sallyport_core::manifest::{HostConfig, HostConfigSpec, ServicePolicy};
 use sallyport_core::policy::Policy;
-use sallyport_core::report::check::Subject;
+use sallyport_core::report::check::{Finding, Level, Subject};
 use sallyport_core::yaml::{self, Located};
+use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,12 @@ const MAX_KEPT: usize = 64;
 
 /// The name of the file that findings are about, as the command line calls its standard input.
 const SOURCE: &str = "service.yaml";
+
+/// The author of findings about what the API server itself refuses.
+const API_SERVER: &str = "kubernetes";
+
+/// The rule of findings about an object that is no Service.
+const MALFORMED: &str = "S16";
 
 /// The configuration of a host without `--config`.
 const DEFAULT_CONFIG: &str = include_str!("../../../src/sources/default-config.yaml");
@@ -87,7 +94,16 @@ fn judge(request: &Request) -> Answer {
     };
     let ignored = manifests.ignored;
     let applied = check::apply(&circumstances, &manifests);
-    let subjects = check::check(circumstances, manifests);
+    let mut subjects = check::check(circumstances, manifests);
+    for applied in &applied {
+        let own = |subject: &&mut Subject| {
+            subject.line == applied.line && subject.service.as_ref() == Some(&applied.service)
+        };
+        if let Some(subject) = subjects.iter_mut().find(own) {
+            let more = unnamed(applied, subject);
+            subject.findings.extend(more);
+        }
+    }
     Answer {
         problems,
         applied: applied.into_iter().map(AppliedService::from).collect(),
@@ -96,6 +112,24 @@ fn judge(request: &Request) -> Answer {
         ignored,
         config,
     }
+}
+
+/// Returns findings for what only this cluster's API server refuses, such as a node port outside of
+/// its range: `check` does not report it.
+fn unnamed(applied: &Applied, subject: &Subject) -> Vec<Finding> {
+    let named = |finding: &Finding| finding.policy == API_SERVER || finding.rule == MALFORMED;
+    if subject.findings.iter().any(named) {
+        return vec![];
+    }
+    let problems = applied.rejection.iter().flat_map(Rejection::problems);
+    let finding = |problem: &check::Problem| Finding {
+        policy: API_SERVER.to_owned(),
+        field: problem.field.clone(),
+        message: format!("the API server would refuse this: {}", problem.text),
+        line: problem.line,
+        ..Finding::empty(Level::Error)
+    };
+    problems.map(finding).collect()
 }
 
 /// Leaves out the facts that no policy asks for: a suite must not have them.
@@ -126,6 +160,7 @@ fn config(text: &str, problems: &mut Vec<Problem>) -> (HostConfigSpec, bool) {
         input: Input::Config,
         line,
         message,
+        policy: None,
     };
     let documents = match yaml::located_documents(text) {
         Ok(documents) => documents,
@@ -162,17 +197,20 @@ fn policies(text: &str, problems: &mut Vec<Problem>) -> Vec<(usize, Arc<Policy>)
                 input: Input::Policies,
                 line: error.line(),
                 message: error.problem().to_owned(),
+                policy: None,
             });
             return vec![];
         }
     };
     let mut policies: Vec<(usize, Arc<Policy>)> = vec![];
     for document in documents.iter().filter(|document| !document.is_null()) {
+        let name = name_of(document);
         let mut fail = |path: &str, message: String| {
             problems.push(Problem {
                 input: Input::Policies,
                 line: document.line_of(path),
                 message,
+                policy: Some(name.clone()),
             });
         };
         match manifest(document) {
@@ -195,6 +233,13 @@ fn policies(text: &str, problems: &mut Vec<Problem>) -> Vec<(usize, Arc<Policy>)
         }
     }
     policies
+}
+
+/// Returns the name of the policy that a document is meant to be.
+fn name_of(document: &Located) -> String {
+    let value = document.value();
+    let name = value.pointer("/metadata/name").and_then(Value::as_str);
+    name.map_or_else(|| format!("of line {}", document.line()), str::to_owned)
 }
 
 fn manifest(document: &Located) -> Result<ServicePolicy, DecodeError> {
@@ -225,5 +270,6 @@ fn unread(input: Input, subjects: Vec<Subject>) -> impl Iterator<Item = Problem>
         input,
         line: finding.line,
         message: finding.message,
+        policy: None,
     })
 }

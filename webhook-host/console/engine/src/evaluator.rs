@@ -48,7 +48,8 @@ thread_local! {
     static COMPONENTS: RefCell<HashMap<String, Rc<Facts>>> = RefCell::default();
 }
 
-/// Describes a component, as JSON.
+/// Describes a component, as JSON. One that refuses its default settings is described as it is
+/// before it is configured, with the settings that it requires.
 ///
 /// # Errors
 ///
@@ -58,7 +59,16 @@ pub(crate) fn inspect(file: &str) -> Result<String, String> {
     let inspected = || -> Result<Inspection, LoadError> {
         let component = PolicyComponent::read(&bytes)?;
         let instance = instance(file, Limits::default().memory);
-        let (description, settings) = prepare(&instance, component.settings(), &Map::new())?;
+        let ty = component.settings();
+        let (description, settings) = match prepare(&instance, ty, &Map::new()) {
+            Err(refusal) if refusal.of_settings().is_some() => {
+                let (description, defaults) = unconfigured(&instance, ty)?;
+                let defaults = defaults.as_ref();
+                let inspection = Inspection::new(&component, description, defaults, None);
+                return Ok(inspection.requiring(&refusal));
+            }
+            prepared => prepared?,
+        };
         let defaults = settings.map(|(defaults, _)| defaults);
         Ok(Inspection::new(
             &component,
@@ -179,17 +189,11 @@ fn prepare(
     ty: Option<&Record>,
     written: &Map<String, Json>,
 ) -> Result<(Description, Option<(Value, Configured)>), LoadError> {
-    let describe = |instance: &Instance| {
-        let json = returned("describe", instance, components::describe(instance))?;
-        let misfit = |error| LoadError::component(format!("does not fit its contract: {error}"));
-        description::read(&json).map_err(misfit)
-    };
-    let described = describe(instance)?;
-    let Some(record) = ty else {
+    let (described, defaults) = unconfigured(instance, ty)?;
+    let Some((record, defaults)) = ty.zip(defaults) else {
         return Ok((described, None));
     };
     let ty = Type::Record(record.clone());
-    let defaults = defaults(instance, &ty)?;
     let merged = settings::merge(record, &defaults, written)?;
     let passed = jco::to_jco(&merged, &ty).to_string();
     let configured = components::configure(instance, &passed);
@@ -203,6 +207,23 @@ fn prepare(
     };
     let described = describe(&configured)?;
     Ok((described, Some((defaults, Configured { merged, passed }))))
+}
+
+/// Asks a component for its description and defaults without configuring it.
+fn unconfigured(
+    instance: &Instance,
+    ty: Option<&Record>,
+) -> Result<(Description, Option<Value>), LoadError> {
+    let described = describe(instance)?;
+    let ty = ty.map(|record| Type::Record(record.clone()));
+    let defaults = ty.map(|ty| defaults(instance, &ty)).transpose()?;
+    Ok((described, defaults))
+}
+
+fn describe(instance: &Instance) -> Result<Description, LoadError> {
+    let json = returned("describe", instance, components::describe(instance))?;
+    let misfit = |error| LoadError::component(format!("does not fit its contract: {error}"));
+    description::read(&json).map_err(misfit)
 }
 
 fn defaults(instance: &Instance, ty: &Type) -> Result<Value, LoadError> {

@@ -32,6 +32,7 @@ pub mod answers;
 mod check;
 mod description;
 mod evaluator;
+pub mod kubectl;
 mod messages;
 mod recorded;
 mod settings;

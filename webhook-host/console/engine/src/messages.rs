@@ -4,8 +4,8 @@
 //! doc comment that reads well there.
 
 use crate::evaluator;
-use sallyport_core::admission::Denial;
-use sallyport_core::check::Applied;
+use crate::kubectl::{self, Printed};
+use sallyport_core::check::{Applied, AsType, Rejection};
 use sallyport_core::inventory::{ClusterData, EnvironmentData, InventoryData, PortRangeData};
 use sallyport_core::manifest::Exemptions;
 use sallyport_core::policy::Policy;
@@ -86,6 +86,8 @@ pub(crate) struct Problem {
     pub(crate) line: usize,
     /// The text for people.
     pub(crate) message: String,
+    /// The only policy that it keeps from being asked; null if it is about the whole text.
+    pub(crate) policy: Option<String>,
 }
 
 /// A field of a request that is a text of YAML.
@@ -109,12 +111,12 @@ pub(crate) struct AppliedService {
     line: usize,
     /// True if the Service is stored.
     allowed: bool,
-    /// The message of the denial.
-    denial: Option<String>,
-    /// The reason of the denial, such as `Forbidden`.
-    reason: Option<String>,
-    /// The warnings, those of the mutating phase first.
-    warnings: Vec<String>,
+    /// True if the API server itself refuses it, whatever the policies say.
+    rejected: bool,
+    /// The lines that `kubectl apply` prints.
+    printed: String,
+    /// True if these lines are those of the real programs, word by word.
+    verbatim: bool,
     /// The object with the API server's defaults, before any patch, as YAML.
     defaulted: String,
     /// The object as it would be stored, or as it was denied, as YAML.
@@ -132,13 +134,16 @@ pub(crate) struct AppliedService {
 /// The answer to a Service if it had a type.
 #[derive(Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct TypeAnswer {
     /// The type.
     r#type: &'static str,
     /// True if the Service would be stored.
     allowed: bool,
-    /// The message of the denial.
-    denial: Option<String>,
+    /// The reasons of a refusal, those of the API server itself first.
+    reasons: Vec<String>,
+    /// The fields that were left out, with their values, because the type does not allow them.
+    left_out: Vec<String>,
 }
 
 /// A policy of the request.
@@ -242,26 +247,37 @@ fn rules(documentation: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+impl From<AsType> for TypeAnswer {
+    fn from(answer: AsType) -> Self {
+        let problems = answer.rejection.iter().flat_map(Rejection::problems);
+        let rejections =
+            problems.map(|problem| format!("the API server itself: {}", kubectl::line(problem)));
+        let denial = answer.response.denial.iter();
+        let denials = denial.flat_map(|denial| denial.message.lines().map(str::to_owned));
+        let left_out = answer.left_out.iter();
+        Self {
+            r#type: answer.kind,
+            allowed: answer.response.allowed && answer.rejection.is_none(),
+            reasons: rejections.chain(denials).collect(),
+            left_out: left_out
+                .map(|(field, value)| format!("{field}: {value}"))
+                .collect(),
+        }
+    }
+}
+
 impl From<Applied> for AppliedService {
     fn from(applied: Applied) -> Self {
-        let message = |denial: &Denial| denial.message.clone();
-        let denial = applied.response.denial.as_ref();
-        let types = applied.types.into_iter().map(|(r#type, response)| {
-            let denial = response.denial.as_ref().map(message);
-            TypeAnswer {
-                r#type,
-                allowed: response.allowed,
-                denial,
-            }
-        });
+        let Printed { text, is_verbatim } = kubectl::printed(&applied);
+        let rejected = applied.rejection.is_some();
         Self {
             service: applied.service,
             line: applied.line,
-            allowed: applied.response.allowed,
-            denial: denial.map(message),
-            reason: denial.map(|denial| format!("{:?}", denial.reason)),
-            types: types.collect(),
-            warnings: applied.response.warnings,
+            allowed: applied.response.allowed && !rejected,
+            rejected,
+            printed: text,
+            verbatim: is_verbatim,
+            types: applied.types.into_iter().map(TypeAnswer::from).collect(),
             defaulted: yaml::to_string(&applied.defaulted),
             stored: yaml::to_string(&without_managers(&applied.stored)),
             object: applied.stored,

@@ -6,7 +6,7 @@ import { Editor, type Remark } from './editor';
 import { CLUSTERS, EXAMPLES } from './examples';
 import { INPUTS, TITLES } from './inputs';
 import type { Answer, Input, Recorded, Request } from './messages';
-import { manifestOf, ownPolicy } from './own-policy';
+import { manifestOf, ownPolicy, type RequiredSetting } from './own-policy';
 import { render, summary } from './results';
 import { Ended, Sandbox } from './sandbox';
 import { SERVICE } from './service-schema';
@@ -241,7 +241,7 @@ async function ask() {
   const question = ++asked;
   const state = read();
   const large = INPUTS.filter((input) => state[input].length > MAX_TEXT);
-  const problems = large.map((input) => ({ input, line: 1, message: tooLarge(state[input].length) }));
+  const problems = large.map((input) => ({ input, line: 1, message: tooLarge(state[input].length), policy: null }));
   const judged = { ...state, ...Object.fromEntries(large.map((input) => [input, ''])) };
   try {
     const answer: Answer = JSON.parse(await sandbox.call('check', JSON.stringify({ ...judged, now: Date.now() } satisfies Request)));
@@ -328,7 +328,7 @@ async function add(file: File) {
   say(`Transpiling ${printable(file.name)}…`);
   sandbox.add(file.name, await ownPolicy(file));
   settingsSchemas.delete(file.name);
-  let inspection: { name: string };
+  let inspection: { name: string; requiredSettings: RequiredSetting[] };
   try {
     inspection = JSON.parse(await sandbox.call('inspect', file.name));
   } catch (error) {
@@ -338,8 +338,16 @@ async function add(file: File) {
   }
   const { policies } = read();
   if (!policies.includes(`file: ${file.name}`)) {
-    const manifest = manifestOf(file.name);
+    const manifest = manifestOf(file.name, inspection.requiredSettings);
     editors.policies.text = policies.trim() ? `${policies.trimEnd()}\n---\n${manifest}` : manifest;
+  }
+  const needs = inspection.requiredSettings.map(({ path, message }) => `${path || 'settings'}: ${message}`);
+  if (needs.length) {
+    say(`${file.name} was added: ${printable(inspection.name)}. It needs settings before it can judge. Write them at the end of the tab Policies: ${printable(needs.join('; '))}.`);
+    await ask();
+    select('policies');
+    editors.policies.show(Number.POSITIVE_INFINITY);
+    return;
   }
   say(`${file.name} was added: ${printable(inspection.name)}. It runs in a sandbox that can reach nothing.`);
   await ask();

@@ -61,6 +61,8 @@ export type Problem = {
   line: number,
   /** The text for people. */
   message: string,
+  /** The only policy that it keeps from being asked; null if it is about the whole text. */
+  policy: string | null,
 };
 
 /** A field of a request that is a text of YAML. */
@@ -111,12 +113,12 @@ export type AppliedService = {
   line: number,
   /** True if the Service is stored. */
   allowed: boolean,
-  /** The message of the denial. */
-  denial: string | null,
-  /** The reason of the denial, such as `Forbidden`. */
-  reason: string | null,
-  /** The warnings, those of the mutating phase first. */
-  warnings: Array<string>,
+  /** True if the API server itself refuses it, whatever the policies say. */
+  rejected: boolean,
+  /** The lines that `kubectl apply` prints. */
+  printed: string,
+  /** True if these lines are those of the real programs, word by word. */
+  verbatim: boolean,
   /** The object with the API server's defaults, before any patch, as YAML. */
   defaulted: string,
   /** The object as it would be stored, or as it was denied, as YAML. */
@@ -135,8 +137,10 @@ export type TypeAnswer = {
   type: string,
   /** True if the Service would be stored. */
   allowed: boolean,
-  /** The message of the denial. */
-  denial: string | null,
+  /** The reasons of a refusal, those of the API server itself first. */
+  reasons: Array<string>,
+  /** The fields that were left out, with their values, because the type does not allow them. */
+  leftOut: Array<string>,
 };
 
 /** A policy of the request. */

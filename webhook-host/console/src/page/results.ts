@@ -19,10 +19,12 @@ type Show = (input: Input, line: number) => void;
 export function render(into: HTMLElement, answer: Answer, show: Show) {
   const parts: HTMLElement[] = [];
   if (answer.problems.length) parts.push(problems(answer, show));
+  const broken = brokenPolicies(answer);
   if (isUnjudged(answer)) {
     into.replaceChildren(...parts, el('p', {}, 'Nothing is judged until these can be read: a verdict without them could be a wrong one.'));
     return;
   }
+  if (broken.length) parts.unshift(unknown(broken));
   const services = answer.subjects.filter(({ service }) => service !== null);
   const unread = answer.problems.some(({ input }) => input === 'objects');
   if (!services.length && !unread) {
@@ -31,30 +33,63 @@ export function render(into: HTMLElement, answer: Answer, show: Show) {
   }
   for (const subject of services.slice(0, MAX_SERVICES)) parts.push(verdicts(subject, answer, show));
   if (services.length > MAX_SERVICES) parts.push(el('p', {}, `and ${counted(services.length - MAX_SERVICES, 'more Service')}`));
-  const text = kubectl(answer);
-  if (text) parts.push(el('section', {}, el('h2', {}, 'What kubectl prints'), el('pre', { id: 'kubectl' }, printable(text))));
-  for (const subject of services.slice(0, MAX_SERVICES)) {
-    const applied = answer.applied.find(({ line, service }) => line === subject.line && service === subject.service);
-    if (applied) parts.push(detail(subject, applied, answer));
+  // What follows depends on all policies.
+  if (!broken.length) {
+    const { text, verbatim } = kubectl(answer);
+    if (text) parts.push(printed(text, verbatim));
+    for (const subject of services.slice(0, MAX_SERVICES)) {
+      const applied = appliedOf(subject, answer);
+      if (applied) parts.push(detail(subject, applied, answer));
+    }
   }
   into.replaceChildren(...parts);
 }
 
-/** Returns whether policies, cluster or earlier object are not what the user meant, so that any verdict would mislead. */
+/** Returns whether policies as a whole, cluster or earlier object are not what the user meant, so that any verdict would mislead. */
 function isUnjudged({ problems }: Answer): boolean {
-  return problems.some(({ input }) => input !== 'objects');
+  return problems.some(({ input, policy }) => input !== 'objects' && policy === null);
+}
+
+/** Returns the policies that can't be used, and that might refuse what the others allow. */
+function brokenPolicies({ problems }: Answer): string[] {
+  return [...new Set(problems.flatMap(({ policy }) => policy ?? []))];
+}
+
+function unknown(broken: string[]): HTMLElement {
+  const names = broken.map(printable).join(', ');
+  const text =
+    broken.length === 1
+      ? `The verdict is unknown: policy ${names} can’t be used until its problems are solved, and it might refuse what the other policies allow.`
+      : `The verdict is unknown: the policies ${names} can’t be used until their problems are solved, and they might refuse what the others allow.`;
+  return el('p', { id: 'unknown', class: 'bad', role: 'alert' }, `${text} Below is what the others say.`);
+}
+
+function appliedOf(subject: Subject, answer: Answer): AppliedService | undefined {
+  return answer.applied.find(({ line, service }) => line === subject.line && service === subject.service);
+}
+
+function printed(text: string, verbatim: boolean): HTMLElement {
+  return el(
+    'section',
+    {},
+    el('h2', {}, 'What kubectl prints'),
+    !verbatim && el('p', { class: 'muted' }, 'The API server may word this another way.'),
+    el('pre', { id: 'kubectl' }, printable(text)),
+  );
 }
 
 /** Returns the verdicts in a sentence, for screen readers and small screens. */
 export function summary(answer: Answer): string {
   const { subjects, problems } = answer;
   const services = isUnjudged(answer) ? [] : subjects.filter(({ service }) => service !== null);
-  const denied = services.filter((subject) => verdict(subject)[1] === 'bad').length;
+  const toned = (tone: string) => services.filter((subject) => verdict(subject, answer)[1] === tone).length;
   const input = problems.length ? `The input has ${counted(problems.length, 'problem')}. ` : '';
   const [only] = services;
   if (!only) return `${input}No Service is judged.`;
-  if (services.length === 1) return `${input}${printable(only.service ?? '')}: ${verdict(only)[0]}.`;
-  return `${input}${services.length} Services: ${denied} denied, ${services.length - denied} allowed.`;
+  if (services.length === 1) return `${input}${printable(only.service ?? '')}: ${verdict(only, answer)[0]}.`;
+  const [refused, unknown] = [toned('bad'), toned('unknown')];
+  const rest = services.length - refused - unknown;
+  return `${input}${services.length} Services: ${refused} refused, ${unknown ? `${unknown} unknown` : `${rest} allowed`}.`;
 }
 
 function problems(answer: Answer, show: Show): HTMLElement {
@@ -65,13 +100,13 @@ function problems(answer: Answer, show: Show): HTMLElement {
 }
 
 function verdicts(subject: Subject, answer: Answer, show: Show): HTMLElement {
-  const [word, tone] = verdict(subject);
+  const [word, tone] = verdict(subject, answer);
   return el(
     'section',
     { class: 'service' },
     el('h2', {}, printable(subject.service ?? ''), ': ', el('span', { class: `verdict ${tone}` }, word)),
-    el('p', { class: 'muted' }, consequence(subject)),
-    policies(subject, answer.policies, show),
+    el('p', { class: 'muted' }, consequence(subject, answer)),
+    policies(subject, answer, show),
   );
 }
 
@@ -88,34 +123,53 @@ function detail(subject: Subject, applied: AppliedService, answer: Answer): HTML
   );
 }
 
-function verdict({ findings }: Subject): [string, string] {
-  const has = (level: Finding['level']) => findings.some((finding) => finding.level === level);
-  if (has('unjudged')) return ['error: it can’t be judged', 'bad'];
+/** Returns the verdict in words, and the class that colours it. */
+function verdict(subject: Subject, answer: Answer): [string, string] {
+  const applied = appliedOf(subject, answer);
+  const has = (level: Finding['level']) => subject.findings.some((finding) => finding.level === level);
+  if (applied?.rejected) return ['refused by the API server itself', 'bad'];
   if (has('error')) return ['denied', 'bad'];
+  if (brokenPolicies(answer).length) return ['unknown', 'unknown'];
+  if (subject.findings.some(isMalformed)) return applied?.allowed ? ['allowed, with warnings', 'odd'] : ['denied', 'bad'];
+  if (has('unjudged')) return applied?.allowed ? ['allowed, though a policy failed', 'odd'] : ['denied, because a policy failed', 'bad'];
   return has('warning') ? ['allowed, with warnings', 'odd'] : ['allowed', 'good'];
 }
 
-const WORDS = { unjudged: 'error', error: 'denied', warning: 'warning', note: 'note' };
+/** Returns whether it says that the object is no Service that the API server or Sallyport reads. */
+function isMalformed({ policy, rule }: Finding): boolean {
+  return policy === '' && rule === 'S16';
+}
+
+const WORDS = { unjudged: 'failed', error: 'denied', warning: 'warning', note: 'note' };
 const TONES = { unjudged: 'bad', error: 'bad', warning: 'odd', note: 'muted' };
 
-function policies(subject: Subject, loaded: LoadedPolicy[], show: Show): HTMLElement {
+/** Returns the word before a finding: a refusal by the API server is no denial of a policy. */
+function wordOf(finding: Finding, applied: AppliedService | undefined): string {
+  if (finding.policy === 'kubernetes' && finding.level === 'error') return 'refused';
+  if (isMalformed(finding)) return applied?.rejected ? 'refused' : 'denied';
+  return WORDS[finding.level];
+}
+
+function policies(subject: Subject, answer: Answer, show: Show): HTMLElement {
+  const { policies: loaded } = answer;
+  const applied = appliedOf(subject, answer);
   const shown = subject.findings.slice(0, MAX_SHOWN);
   const items = shown.map((finding) => {
     const tone = TONES[finding.level];
     return el(
       'li',
       { class: tone },
-      el('span', { class: `level ${tone}` }, WORDS[finding.level]),
+      el('span', { class: `level ${tone}` }, wordOf(finding, applied)),
       ' ',
       link(finding.field ? printable(finding.field) : `line ${finding.line}`, () => show('objects', finding.line)),
       el('span', {}, ` ${printable(finding.message)}`),
       finding.fix ? el('div', { class: 'fix' }, `Fix: ${printable(finding.fix)}`) : undefined,
-      source(finding, loaded, show),
+      source(finding, answer, applied, show),
     );
   });
   if (subject.findings.length > MAX_SHOWN) items.push(el('li', { class: 'muted' }, el('span', {}, `and ${counted(subject.findings.length - MAX_SHOWN, 'more finding')}`)));
   const rows = loaded.map((policy) => {
-    const [word, tone] = opinion(subject, policy);
+    const [word, tone] = opinion(subject, policy, applied);
     const version = policy.version ? `${policy.mode}, ${policy.version}` : policy.mode;
     return el(
       'tr',
@@ -131,16 +185,21 @@ function policies(subject: Subject, loaded: LoadedPolicy[], show: Show): HTMLEle
     'div',
     {},
     el('ul', { class: 'findings' }, ...items),
-    el('details', {}, el('summary', {}, `Verdict of each policy (${subject.policies.length} of ${loaded.length} asked)`),
+    el('details', {}, el('summary', {}, `What each policy says (${subject.policies.length} of ${loaded.length} apply to this Service)`),
       el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Verdict of each policy' },
         el('table', {}, el('thead', {}, head), el('tbody', {}, ...rows)))),
   );
 }
 
 /** Says where a finding comes from: a rule of a policy, the API server, or the host. */
-function source({ policy, rule }: Finding, loaded: LoadedPolicy[], show: Show): HTMLElement {
-  const found = loaded.find(({ name }) => name === policy);
-  if (!found) return el('div', { class: 'source' }, policy === 'kubernetes' ? 'The API server itself, before any policy is asked.' : '');
+function source(finding: Finding, answer: Answer, applied: AppliedService | undefined, show: Show): HTMLElement {
+  const { policy, rule } = finding;
+  const found = answer.policies.find(({ name }) => name === policy);
+  if (!found) {
+    const own = policy === 'kubernetes' || (isMalformed(finding) && applied?.rejected);
+    const text = own ? 'From the API server itself, before any policy is asked.' : isMalformed(finding) ? 'From Sallyport itself, before any policy is asked (rule S16).' : '';
+    return el('div', { class: 'source' }, text);
+  }
   const text = found.rules[rule];
   return el(
     'div',
@@ -152,23 +211,38 @@ function source({ policy, rule }: Finding, loaded: LoadedPolicy[], show: Show): 
 }
 
 /** Says what the verdict means, and what to do. */
-function consequence({ findings }: Subject): string {
-  const count = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
-  if (count('unjudged')) return 'A policy could not judge this Service. Its failurePolicy decides if the cluster refuses it.';
+function consequence(subject: Subject, answer: Answer): string {
+  const applied = appliedOf(subject, answer);
+  const count = (level: Finding['level']) => subject.findings.filter((finding) => finding.level === level && finding.policy !== 'kubernetes').length;
   const denials = count('error');
+  if (applied?.rejected) {
+    const more = denials ? ` Once it is corrected, policies would deny it as well, for ${counted(denials, 'reason')}.` : '';
+    return `This is no Service that the API server accepts, whatever the policies say.${more} Change the manifest until no reason is left.`;
+  }
   if (denials) return `The cluster would refuse this Service, for ${counted(denials, 'reason')}. Change the manifest until none is left.`;
-  return count('warning') ? 'The cluster would store this Service, and print the warnings.' : 'The cluster would store this Service.';
+  if (brokenPolicies(answer).length) return 'No other policy refuses this Service.';
+  const isMisfit = subject.findings.some(isMalformed);
+  if (isMisfit && !applied?.allowed) return 'The cluster would refuse this Service. Change the manifest until no reason is left.';
+  if (count('unjudged') && !isMisfit) {
+    return applied?.allowed
+      ? 'The cluster would store this Service: the manifest of the policy that failed says failurePolicy: Ignore, or its mode refuses nothing.'
+      : 'The cluster would refuse this Service, because the manifest of the policy that failed says failurePolicy: Fail, which is the default.';
+  }
+  const none = subject.policies.length ? '' : ' None of the policies applies to it.';
+  return `The cluster would store this Service${count('warning') ? ', and print the warnings' : ''}.${none}`;
 }
 
 function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-function opinion(subject: Subject, policy: LoadedPolicy): [string, string] {
+function opinion(subject: Subject, policy: LoadedPolicy, applied: AppliedService | undefined): [string, string] {
+  if (policy.problem !== null) return ['unknown: it can’t be used', 'bad'];
   const findings = subject.findings.filter((finding) => finding.policy === policy.name);
   const worst = (['unjudged', 'error', 'warning', 'note'] as const).find((level) => findings.some((finding) => finding.level === level));
   if (worst) return [WORDS[worst], TONES[worst]];
-  return subject.policies.includes(policy.name) ? ['passes', 'good'] : ['not asked: it is not about such Services', 'muted'];
+  if (subject.policies.includes(policy.name)) return ['passes', 'good'];
+  return [applied?.rejected && !subject.policies.length ? 'not asked: the API server refuses the Service first' : 'does not apply to this Service', 'muted'];
 }
 
 function patch(subject: Subject, applied: AppliedService): HTMLElement {

@@ -4,6 +4,9 @@ import { el, printable } from './dom';
 import type { AppliedService, Cluster } from './messages';
 import type { Service } from './service';
 
+/** Reasons that are shown for one type, and fields that are named. */
+const MAX_REASONS = 12;
+const MAX_FIELDS = 3;
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer'] as const;
 
 /** Returns the comparison as a table. */
@@ -15,11 +18,15 @@ export function typesTable(applied: AppliedService, cluster: Cluster): HTMLEleme
     const verdict = applied.types.find((it) => it.type === type);
     const cell = el('td', mark(type));
     if (!verdict) return cell;
-    const denial = verdict.denial?.split('\n')[0];
-    cell.append(
-      el('span', { class: verdict.allowed ? 'good' : 'bad' }, verdict.allowed ? 'allowed' : 'denied'),
-      denial ? el('div', { class: 'muted' }, printable(denial)) : '',
-    );
+    cell.append(el('span', { class: verdict.allowed ? 'good' : 'bad' }, verdict.allowed ? 'allowed' : 'refused'));
+    if (verdict.leftOut.length) {
+      const fields = `${listed(verdict.leftOut)}, which a ${type} Service can’t have`;
+      cell.append(el('div', { class: 'muted' }, verdict.allowed ? `if you also remove ${fields}` : `even without ${fields}`));
+    }
+    const reasons = verdict.reasons.slice(0, MAX_REASONS).map((reason) => el('li', {}, printable(reason)));
+    const more = verdict.reasons.length - reasons.length;
+    if (more) reasons.push(el('li', {}, `and ${more} more`));
+    if (reasons.length) cell.append(el('ul', { class: 'reasons' }, ...reasons));
     return cell;
   });
   return el(
@@ -42,9 +49,15 @@ export function typesTable(applied: AppliedService, cluster: Cluster): HTMLEleme
   );
 }
 
+function listed(fields: string[]): string {
+  const shown = fields.slice(0, MAX_FIELDS).map(printable).join(', ');
+  return fields.length > MAX_FIELDS ? `${shown} and ${fields.length - MAX_FIELDS} more` : shown;
+}
+
 function rowsOf(service: Service, { environment, nodePorts: range }: Cluster): { name: string; cells: [string, string, string] }[] {
   const { metadata, spec } = service;
-  const ports = spec?.ports ?? [];
+  // A Service that the API server refuses may have anything here.
+  const ports = Array.isArray(spec?.ports) ? spec.ports.filter((port) => typeof port === 'object' && port !== null) : [];
   const name = metadata?.name ?? '(name)';
   const namespace = metadata?.namespace ?? 'default';
   const numbers = (pick: (port: (typeof ports)[number]) => number | undefined, otherwise: string) => {

@@ -2,15 +2,17 @@
 //! included.
 //!
 //! Takes the same way as `judge`, for one choice of node ports, and says beside it what each of the
-//! three types would get. Called by `check`.
+//! three types would get. An API server that refuses the Service itself says so before it asks a
+//! validating webhook ([`Rejection`]). Called by `check`.
 
 use super::allocation::Choice;
 use super::judge::{Judge, Request, key};
+use super::strict::{self, Rejection};
 use super::{defaults, owned};
 use crate::admission::{AdmissionResponse, Function, Outcome};
 use crate::contract::review::Phase;
 use crate::yaml::Located;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The types of a Service that has ports.
 const TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
@@ -28,10 +30,34 @@ pub struct Applied {
     pub defaulted: Value,
     /// The object that the policies judged, with patches, allocated ports and managedFields.
     pub stored: Value,
-    /// The answer. Its warnings begin with those of the mutating phase.
+    /// The webhook's answer. Its warnings begin with those of the mutating phase.
     pub response: AdmissionResponse,
-    /// The answer to this Service if it were new and had each of the types.
-    pub types: Vec<(&'static str, AdmissionResponse)>,
+    /// The refusal of the API server itself, for which no validating webhook is asked.
+    pub rejection: Option<Rejection>,
+    /// The answers to this Service if it were new and had each of the types.
+    pub types: Vec<AsType>,
+}
+
+/// The answer to a Service that had another type.
+#[derive(Debug, Clone)]
+pub struct AsType {
+    /// The type.
+    pub kind: &'static str,
+    /// The fields of the manifest that this type does not allow, with their values, and that were
+    /// left out.
+    pub left_out: Vec<(String, Value)>,
+    /// The webhook's answer.
+    pub response: AdmissionResponse,
+    /// The refusal of the API server itself.
+    pub rejection: Option<Rejection>,
+}
+
+/// The way of a request through the webhooks.
+struct Admitted<'a> {
+    /// The request that was judged at the end.
+    request: Request<'a>,
+    response: AdmissionResponse,
+    rejection: Option<Rejection>,
 }
 
 impl Judge<'_> {
@@ -41,7 +67,9 @@ impl Judge<'_> {
     ///
     /// When it can't be put into a review; `judge` reports why.
     pub(super) fn apply(&self, located: &Located) -> Result<Applied, String> {
-        let mut defaulted = located.value();
+        let written = located.value();
+        let undecoded = strict::undecoded(located);
+        let mut defaulted = written.clone();
         let (namespace, name) = key(&defaulted, self.namespace);
         defaults::apply(&mut defaulted);
         let old = self.old.get(&(namespace.clone(), name.clone())).cloned();
@@ -54,30 +82,33 @@ impl Judge<'_> {
             located,
         };
         let of_type = |kind: &'static str| {
-            let (_, response) = self.admit(as_type(&request, kind))?;
-            Ok((kind, response))
+            let (request, left_out) = as_type(&request, kind, &written);
+            let admitted = self.admit(request)?;
+            Ok(AsType {
+                kind,
+                left_out,
+                response: admitted.response,
+                rejection: undecoded.clone().or(admitted.rejection),
+            })
         };
         let types = TYPES.into_iter().map(of_type);
         let types = types.collect::<Result<_, String>>()?;
         let service = format!("{}/{}", request.namespace, request.name);
-        let (reviewed, response) = self.admit(request)?;
+        let admitted = self.admit(request)?;
         Ok(Applied {
             service,
             line: located.line(),
-            old: reviewed.old.as_deref().cloned(),
+            old: admitted.request.old.as_deref().cloned(),
             defaulted,
-            stored: reviewed.service,
-            response,
+            stored: admitted.request.service,
+            response: admitted.response,
+            rejection: undecoded.or(admitted.rejection),
             types,
         })
     }
 
-    /// Asks `/mutate`, lets the API server allocate, and asks `/validate`. Returns the request that
-    /// was judged at the end.
-    fn admit<'a>(
-        &self,
-        mut request: Request<'a>,
-    ) -> Result<(Request<'a>, AdmissionResponse), String> {
+    /// Asks `/mutate`, lets the API server validate and allocate, and asks `/validate`.
+    fn admit<'a>(&self, mut request: Request<'a>) -> Result<Admitted<'a>, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         owned::write(&mut request.service, request.old.as_deref());
         let mutated = self.ask(Function::Mutate, &request, &request.service)?;
@@ -93,22 +124,40 @@ impl Judge<'_> {
             .view()
             .cluster()
             .node_ports;
+        let rejection = strict::invalid(&request.service, range, request.located);
         let (_, completed) = request.complete(Choice::first(range), range);
         let validate = Function::Validate(Phase::Validating);
         let Outcome { mut response, .. } = self.ask(validate, &completed, &completed.service)?;
         let mut warnings = mutated.response.warnings;
         warnings.append(&mut response.warnings);
         response.warnings = warnings;
-        Ok((completed, response))
+        Ok(Admitted {
+            request: completed,
+            response,
+            rejection,
+        })
     }
 }
 
-/// Returns a new Service that differs in its type, without fields that the type does not allow.
-fn as_type<'a>(request: &Request<'a>, kind: &str) -> Request<'a> {
+/// Returns a new Service that differs in its type, without fields that the type does not allow, and
+/// those of them that the manifest has.
+fn as_type<'a>(
+    request: &Request<'a>,
+    kind: &str,
+    written: &Value,
+) -> (Request<'a>, Vec<(String, Value)>) {
     let mut request = Request {
         old: None,
         ..request.clone()
     };
+    let mut left_out = vec![];
+    let mut leave_out =
+        |object: &mut Map<String, Value>, at: &str, written: &Value, field: &str| {
+            object.remove(field);
+            if let Some(value) = written.get(field).filter(|value| !value.is_null()) {
+                left_out.push((format!("{at}.{field}"), value.clone()));
+            }
+        };
     if let Some(spec) = request
         .service
         .get_mut("spec")
@@ -122,17 +171,19 @@ fn as_type<'a>(request: &Request<'a>, kind: &str) -> Request<'a> {
             _ => &[],
         };
         for field in foreign.iter().chain(&["externalName"]) {
-            spec.remove(*field);
+            leave_out(spec, "spec", &written["spec"], field);
         }
         let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
-        for port in ports.into_iter().flatten().filter(|_| kind == "ClusterIP") {
+        let ports = ports.into_iter().flatten().enumerate();
+        for (index, port) in ports.filter(|_| kind == "ClusterIP") {
             if let Some(port) = port.as_object_mut() {
-                port.remove("nodePort");
+                let at = format!("spec.ports[{index}]");
+                leave_out(port, &at, &written["spec"]["ports"][index], "nodePort");
             }
         }
     }
     defaults::apply(&mut request.service);
-    request
+    (request, left_out)
 }
 
 /// Fields that only a LoadBalancer may have.
@@ -195,7 +246,7 @@ mod tests {
         assert_eq!(applied.stored["spec"]["ports"][0]["nodePort"], 30000);
         assert_eq!(applied.stored["spec"]["ports"][1]["nodePort"], 30081);
         assert_eq!(applied.defaulted["spec"]["sessionAffinity"], "None");
-        let types: Vec<_> = applied.types.iter().map(|(kind, _)| *kind).collect();
+        let types: Vec<_> = applied.types.iter().map(|it| it.kind).collect();
         assert_eq!(types, TYPES);
     }
 
@@ -203,6 +254,27 @@ mod tests {
     fn an_old_service_makes_it_an_update() {
         let old = applied(WEB, WEB)[0].old.clone().expect("an update");
         assert_eq!(old["spec"]["ports"][0]["nodePort"], 30000);
+    }
+
+    #[test]
+    fn the_api_server_itself_refuses_before_a_webhook_is_asked() {
+        let rejection = |text: &str| applied(text, "")[0].rejection.clone();
+        assert_eq!(rejection(WEB), None);
+        let quoted = WEB.replace("30081", "\"30081\"");
+        let Some(Rejection::BadRequest(problem)) = rejection(&quoted) else {
+            panic!("{:?}", rejection(&quoted));
+        };
+        assert!(problem.is_verbatim && problem.text.contains("ServicePort.spec.ports.nodePort"));
+        let outside = WEB.replace("30081", "29999");
+        let Some(Rejection::Invalid(problems)) = rejection(&outside) else {
+            panic!("{:?}", rejection(&outside));
+        };
+        assert_eq!(problems[0].field, "spec.ports[1].nodePort");
+        let cluster_ip = &applied(&outside, "")[0].types[0];
+        assert_eq!(
+            (cluster_ip.kind, &cluster_ip.rejection),
+            ("ClusterIP", &None)
+        );
     }
 
     #[test]
@@ -216,10 +288,13 @@ mod tests {
             sub_resource: None,
             located: &located[0],
         };
-        let other = as_type(&request, "ClusterIP");
+        let (other, left_out) = as_type(&request, "ClusterIP", &request.service);
         assert_eq!(other.old, None);
         assert_eq!(other.service["spec"]["ports"][1].get("nodePort"), None);
-        let same = as_type(&request, "NodePort");
+        let node_port = ("spec.ports[1].nodePort".to_owned(), Value::from(30081));
+        assert_eq!(left_out, [node_port]);
+        let (same, left_out) = as_type(&request, "NodePort", &request.service);
         assert_eq!(same.service["spec"]["ports"][1]["nodePort"], 30081);
+        assert_eq!(left_out, []);
     }
 }

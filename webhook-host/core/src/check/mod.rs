@@ -18,8 +18,9 @@ mod reviewer;
 pub mod stored;
 mod strict;
 
-pub use applied::Applied;
+pub use applied::{Applied, AsType};
 pub use manifests::{Manifests, Origin};
+pub use strict::{Problem, Rejection};
 
 use crate::admission::Admission;
 use crate::decode::{self, describe};

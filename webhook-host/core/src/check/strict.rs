@@ -1,12 +1,18 @@
 //! Refusals by the API server itself, whatever the policies say: unknown fields, for which `kubectl
 //! apply` is strict, and values that its own validation rejects.
 //!
-//! Reports only what every supported version of Kubernetes refuses, and nothing about a Service
-//! that does not decode: `admission` reports that (rule S16).
+//! [`findings`] reports only what every supported version of Kubernetes refuses, and nothing about
+//! a Service that does not decode: `admission` reports that (rule S16). `rejection` is the whole
+//! answer to one request.
 
 mod fields;
 mod names;
+mod rejection;
 mod validation;
+mod words;
+
+pub use rejection::{Problem, Rejection};
+pub(super) use rejection::{invalid, undecoded};
 
 use super::defaults;
 use crate::decode;
@@ -17,6 +23,9 @@ use validation::Refusals;
 
 /// The author of these findings, in place of a policy's name.
 const API_SERVER: &str = "kubernetes";
+
+/// The types of Services.
+const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
 /// Returns what the API server refuses in a Service that is about to be created.
 pub(super) fn findings(located: &Located) -> Vec<Finding> {
@@ -39,6 +48,10 @@ struct Refusal {
     /// The value found and what is allowed.
     problem: String,
     fix: String,
+    /// The API server's words, where they are known.
+    words: Option<String>,
+    /// The path that the API server names, where it is another.
+    at: Option<String>,
 }
 
 fn finding(refusal: Refusal, located: &Located) -> Finding {

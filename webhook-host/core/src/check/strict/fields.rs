@@ -49,6 +49,8 @@ fn refusal(path: &str, key: &str, known: &[&'static str]) -> Refusal {
         field: join(path, key),
         problem,
         fix,
+        words: None,
+        at: None,
     }
 }
 

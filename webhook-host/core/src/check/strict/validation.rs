@@ -4,37 +4,81 @@
 //! Left out is what depends on the cluster (address families, the node port range, names that begin
 //! with a digit) and what the server fills in itself.
 
-use super::Refusal;
 use super::names::{
     ip, is_cidr, is_label, is_label_value, is_port_name, is_qualified, is_subdomain, special,
 };
+use super::{Refusal, TYPES, words};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 const NONE: &str = "None";
+/// An API server looks for the namespace first, and finds none with an odd name.
+const NAMESPACE: &str = "metadata.namespace";
 /// Bytes of all annotations together.
 const MAX_ANNOTATIONS: usize = 256 << 10;
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
 
+/// The refusal that a check has added, if it did.
+struct Added<'a>(Option<&'a mut Refusal>);
+
+impl Added<'_> {
+    /// States the API server's words.
+    fn says<W: Into<Option<String>>>(self, words: impl FnOnce() -> W) -> Self {
+        let Self(refusal) = self;
+        Self(refusal.map(|refusal| {
+            refusal.words = words().into();
+            refusal
+        }))
+    }
+
+    /// States the path that the API server names.
+    fn at(self, path: impl Into<String>) {
+        if let Self(Some(refusal)) = self {
+            refusal.at = Some(path.into());
+        }
+    }
+}
+
 /// The problems for which the API server refuses a Service, in the order of its fields.
 #[derive(Default)]
-pub(super) struct Refusals(Vec<Refusal>);
+pub(super) struct Refusals {
+    found: Vec<Refusal>,
+    /// True if problems count that follow from others, or that rule S16 reports.
+    is_whole: bool,
+}
 
 impl Refusals {
     pub(super) fn into_inner(self) -> Vec<Refusal> {
-        self.0
+        self.found
+    }
+
+    /// Returns everything that an API server names in its answer.
+    pub(super) fn whole(service: &Service) -> Vec<Refusal> {
+        let mut whole = Self {
+            is_whole: true,
+            ..Self::default()
+        };
+        whole.service(service);
+        if let Some(kind) = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) {
+            whole.one_of("spec.type", kind, &TYPES);
+        }
+        whole.found
     }
 
     /// Checks a whole Service.
     pub(super) fn service(&mut self, service: &Service) {
         self.metadata(&service.metadata);
         let Some(spec) = &service.spec else {
-            return self.add("spec", "a Service needs a spec with ports", "write one");
+            self.add("spec", "a Service needs a spec with ports", "write one")
+                .says(|| words::required(""))
+                .at("spec.ports");
+            return;
         };
         let spec = Spec {
             spec,
@@ -52,17 +96,33 @@ impl Refusals {
         self.traffic(&spec);
     }
 
-    fn add(&mut self, field: impl Into<String>, problem: impl Into<String>, fix: &str) {
-        self.0.push(Refusal {
+    fn add(
+        &mut self,
+        field: impl Into<String>,
+        problem: impl Into<String>,
+        fix: &str,
+    ) -> Added<'_> {
+        self.found.push(Refusal {
             field: field.into(),
             problem: problem.into(),
             fix: fix.to_owned(),
+            words: None,
+            at: None,
         });
+        Added(self.found.last_mut())
     }
 
-    fn require(&mut self, holds: bool, field: &str, problem: impl Into<String>, fix: &str) {
-        if !holds {
-            self.add(field, problem, fix);
+    fn require(
+        &mut self,
+        holds: bool,
+        field: &str,
+        problem: impl Into<String>,
+        fix: &str,
+    ) -> Added<'_> {
+        if holds {
+            Added(None)
+        } else {
+            self.add(field, problem, fix)
         }
     }
 
@@ -75,10 +135,12 @@ impl Refusals {
                 "metadata.generateName",
                 &format!("{}a", prefix.trim_end_matches('-')),
             ),
-            (None, None) => self.add("metadata.name", "a Service needs a name", "write one"),
+            (None, None) => {
+                self.add("metadata.name", "a Service needs a name", "write one");
+            }
         }
         if let Some(namespace) = text(&meta.namespace) {
-            self.label("metadata.namespace", &namespace);
+            self.label(NAMESPACE, &namespace);
         }
         self.pairs("metadata.labels", meta.labels.as_ref());
         let annotations = meta.annotations.iter().flatten();
@@ -90,7 +152,9 @@ impl Refusals {
                 format!("metadata.annotations[{key:?}]"),
                 "not a valid key of an annotation",
                 KEY_FORM,
-            );
+            )
+            .says(|| words::key(&key.to_lowercase()).filter(|_| *key == key.to_lowercase()))
+            .at("metadata.annotations");
         }
         let size: usize = annotations
             .map(|(key, value)| key.len() + value.len())
@@ -121,21 +185,26 @@ impl Refusals {
             field,
             problem,
             "use at most 63 lower case letters, digits and hyphens",
-        );
+        )
+        .says(|| words::label(text).filter(|_| field != NAMESPACE));
     }
 
     /// Checks labels, of the Service or in its selector.
-    fn pairs(&mut self, field: &str, pairs: Option<&BTreeMap<String, String>>) {
+    fn pairs(&mut self, map: &str, pairs: Option<&BTreeMap<String, String>>) {
         for (key, value) in pairs.into_iter().flatten() {
-            let field = format!("{field}[{key:?}]");
+            let field = format!("{map}[{key:?}]");
             self.require(
                 is_qualified(key),
                 &field,
                 "not a valid key of a label",
                 KEY_FORM,
-            );
+            )
+            .says(|| words::key(key))
+            .at(map);
             let problem = format!("{value:?} is not a valid value of a label");
-            self.require(is_label_value(value), &field, problem, NAME_FORM);
+            self.require(is_label_value(value), &field, problem, NAME_FORM)
+                .says(|| words::label_value(value))
+                .at(map);
         }
     }
 
@@ -147,14 +216,22 @@ impl Refusals {
                 "spec.ports",
                 "a Service needs a port unless it is headless",
                 "write one",
-            );
+            )
+            .says(|| words::required(""));
         }
         if headless && matches!(kind, "LoadBalancer" | "NodePort") {
             self.add(
                 "spec.clusterIP",
                 format!("{kind} Services can't be headless"),
                 "remove it",
-            );
+            )
+            .says(|| {
+                words::invalid(
+                    NONE,
+                    &format!("may not be set to 'None' for {kind} services"),
+                )
+            })
+            .at("spec.clusterIPs[0]");
         }
         if kind == "ExternalName" {
             self.external_name(spec.spec);
@@ -168,7 +245,9 @@ impl Refusals {
             "spec.clusterIP",
             problem,
             "remove it",
-        );
+        )
+        .says(|| words::forbidden("may not be set for ExternalName services"))
+        .at("spec.clusterIPs");
         self.require(
             spec.ip_families.iter().flatten().next().is_none(),
             "spec.ipFamilies",
@@ -189,7 +268,8 @@ impl Refusals {
             "spec.externalName",
             problem,
             "write the name that clients shall get",
-        );
+        )
+        .says(|| words::subdomain(name));
     }
 
     fn ports(&mut self, spec: &Spec<'_>) {
@@ -199,10 +279,10 @@ impl Refusals {
             let at = |member: &str| format!("spec.ports[{index}].{member}");
             let name = port.name.as_deref().unwrap_or_default();
             let protocol = port.protocol.as_deref().unwrap_or_default();
-            self.port(port, &at);
             if name.is_empty() {
                 let problem = "of several ports each needs a name";
-                self.require(spec.ports().len() == 1, &at("name"), problem, "name it");
+                self.require(spec.ports().len() == 1, &at("name"), problem, "name it")
+                    .says(|| words::required(""));
             } else {
                 self.label(&at("name"), name);
                 self.require(
@@ -210,15 +290,19 @@ impl Refusals {
                     &at("name"),
                     format!("the name {name:?} stands twice"),
                     "rename it",
-                );
+                )
+                .says(|| words::duplicate(name));
             }
+            self.port(port, &at);
             let problem = format!("port {} with protocol {protocol} stands twice", port.port);
             self.require(
                 numbers.insert((protocol, port.port)),
                 &at("port"),
                 problem,
                 "remove one",
-            );
+            )
+            .says(|| words::duplicate_port(protocol, port.port))
+            .at(format!("spec.ports[{index}]"));
             if let Some(number) = port.node_port.filter(|number| *number != 0) {
                 let problem = format!("node port {number} with protocol {protocol} stands twice");
                 self.require(
@@ -226,14 +310,16 @@ impl Refusals {
                     &at("nodePort"),
                     problem,
                     "choose another",
-                );
+                )
+                .says(|| words::duplicate(number));
                 let problem = "ClusterIP Services have no node ports";
                 self.require(
                     spec.kind != "ClusterIP",
                     &at("nodePort"),
                     problem,
                     "remove it, or set type: NodePort",
-                );
+                )
+                .says(|| words::forbidden("may not be used when `type` is 'ClusterIP'"));
             }
         }
     }
@@ -248,14 +334,18 @@ impl Refusals {
         }
         match &port.target_port {
             // The default is the port itself, which was checked above.
-            Some(IntOrString::Int(number)) if *number != 0 && *number != port.port => {
+            None if self.is_whole => self.number(&at("targetPort"), port.port),
+            Some(IntOrString::Int(number))
+                if self.is_whole || *number != 0 && *number != port.port =>
+            {
                 self.number(&at("targetPort"), *number)
             }
             Some(IntOrString::String(name)) if !name.is_empty() => {
                 let problem = format!("{name:?} is no name of a container's port");
                 let fix = "use at most 15 lower case letters, digits and single hyphens, or a \
                     number without quotes";
-                self.require(is_port_name(name), &at("targetPort"), problem, fix);
+                self.require(is_port_name(name), &at("targetPort"), problem, fix)
+                    .says(|| words::port_name(name));
             }
             _ => {}
         }
@@ -266,7 +356,8 @@ impl Refusals {
                 &at("appProtocol"),
                 problem,
                 NAME_FORM,
-            );
+            )
+            .says(|| words::key(protocol));
         }
     }
 
@@ -277,7 +368,8 @@ impl Refusals {
             field,
             problem,
             "use a number between 1 and 65535",
-        );
+        )
+        .says(|| words::invalid(number, words::PORT));
     }
 
     fn one_of(&mut self, field: &str, found: &str, allowed: &[&str]) {
@@ -287,7 +379,8 @@ impl Refusals {
             field,
             format!("{found:?} is not allowed"),
             &fix,
-        );
+        )
+        .says(|| words::unsupported(found, allowed));
     }
 
     fn cluster_ips(&mut self, spec: &Spec<'_>) {
@@ -310,16 +403,20 @@ impl Refusals {
                 "spec.clusterIP",
                 problem,
                 "write one of them",
-            );
+            )
+            .says(|| words::invalid(json!(ips), "first value must match `clusterIP`"))
+            .at("spec.clusterIPs");
         }
-        for text in &ips {
+        for (index, text) in ips.iter().enumerate() {
             let problem = format!("{text:?} is no address");
             self.require(
                 ip(text).is_some(),
                 field,
                 problem,
                 "write an IPv4 or IPv6 address, None alone, or nothing",
-            );
+            )
+            .says(|| Some(words::invalid(*text, words::IP)).filter(|_| *text != NONE))
+            .at(format!("spec.clusterIPs[{index}]"));
         }
         // Texts that are no addresses are named above.
         let addresses: Vec<_> = ips.iter().filter_map(|text| ip(text)).collect();
@@ -337,16 +434,22 @@ impl Refusals {
         for (index, text) in spec.spec.external_ips.iter().flatten().enumerate() {
             let field = format!("spec.externalIPs[{index}]");
             match ip(text).map(special) {
-                None => self.add(
-                    field,
-                    format!("{text:?} is no address"),
-                    "write an IPv4 or IPv6 address",
-                ),
-                Some(Some(what)) => self.add(
-                    field,
-                    format!("{text} is {what}"),
-                    "use an address of a node or network",
-                ),
+                None => {
+                    self.add(
+                        field,
+                        format!("{text:?} is no address"),
+                        "write an IPv4 or IPv6 address",
+                    )
+                    .says(|| words::invalid(text.as_str(), words::IP));
+                }
+                Some(Some(what)) => {
+                    self.add(
+                        field,
+                        format!("{text} is {what}"),
+                        "use an address of a node or network",
+                    )
+                    .says(|| words::special(text, what));
+                }
                 Some(None) => {}
             }
         }
@@ -361,7 +464,8 @@ impl Refusals {
             "spec.allocateLoadBalancerNodePorts",
             problem,
             "remove it",
-        );
+        )
+        .says(|| words::forbidden(words::OF_LOAD_BALANCERS));
         // The admission refuses an empty class.
         let Some(class) = spec
             .spec
@@ -371,14 +475,16 @@ impl Refusals {
         else {
             return;
         };
-        self.require(balancer, "spec.loadBalancerClass", problem, "remove it");
+        self.require(balancer, "spec.loadBalancerClass", problem, "remove it")
+            .says(|| words::forbidden(words::OF_LOAD_BALANCERS));
         let problem = format!("{class:?} is no name of a class");
         self.require(
             is_qualified(class),
             "spec.loadBalancerClass",
             problem,
             KEY_FORM,
-        );
+        )
+        .says(|| words::key(class));
     }
 
     fn source_ranges(&mut self, spec: &Spec<'_>, annotations: Option<&BTreeMap<String, String>>) {
@@ -403,13 +509,27 @@ impl Refusals {
             None => return,
         };
         let problem = "only LoadBalancer Services may have source ranges";
-        self.require(spec.kind == "LoadBalancer", &field, problem, "remove them");
-        for range in ranges.iter().filter(|range| !is_cidr(range)) {
+        let is_listed = !listed.is_empty();
+        // The API server writes the field this way.
+        const NAMED: &str = "spec.LoadBalancerSourceRanges";
+        let forbidden = || words::forbidden(words::OF_LOAD_BALANCERS);
+        let at = if is_listed { NAMED } else { &field };
+        self.require(spec.kind == "LoadBalancer", &field, problem, "remove them")
+            .says(|| is_listed.then(forbidden))
+            .at(at);
+        let ranges = ranges.iter().enumerate();
+        for (index, range) in ranges.filter(|(_, range)| !is_cidr(range)) {
+            let at = match is_listed {
+                true => format!("{NAMED}[{index}]"),
+                false => field.clone(),
+            };
             self.add(
                 field.clone(),
                 format!("{range:?} is no range"),
                 "write an address and a length, such as 10.0.0.0/8",
-            );
+            )
+            .says(|| is_listed.then(|| words::invalid(*range, words::CIDR)))
+            .at(at);
         }
     }
 
@@ -434,7 +554,7 @@ impl Refusals {
             (
                 "spec.trafficDistribution",
                 spec.traffic_distribution.as_ref(),
-                &["PreferClose", "PreferSameNode", "PreferSameZone"],
+                &["PreferClose", "PreferSameZone", "PreferSameNode"],
             ),
         ];
         for (field, found, allowed) in choices {
@@ -451,7 +571,8 @@ impl Refusals {
                 &field,
                 format!("{family:?} stands twice"),
                 "remove one",
-            );
+            )
+            .says(|| words::duplicate(family.as_str()));
         }
     }
 
@@ -474,7 +595,8 @@ impl Refusals {
             field,
             format!("{seconds} seconds"),
             &fix,
-        );
+        )
+        .says(|| words::invalid(seconds, "must be greater than 0 and less than 86400"));
     }
 
     fn traffic(&mut self, spec: &Spec<'_>) {
@@ -490,7 +612,8 @@ impl Refusals {
                 "spec.externalTrafficPolicy",
                 problem,
                 "remove it",
-            );
+            )
+            .says(|| words::invalid(policy, "may only be set for externally-accessible services"));
             self.one_of("spec.externalTrafficPolicy", policy, &["Cluster", "Local"]);
         }
         if let Some(number) = spec
@@ -500,7 +623,10 @@ impl Refusals {
         {
             let needed = spec.kind == "LoadBalancer" && policy == Some("Local");
             let problem = "only LoadBalancer Services with externalTrafficPolicy: Local have it";
-            self.require(needed, "spec.healthCheckNodePort", problem, "remove it");
+            let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` \
+                       is 'Local'";
+            self.require(needed, "spec.healthCheckNodePort", problem, "remove it")
+                .says(|| words::invalid(number, why));
             self.number("spec.healthCheckNodePort", number);
         }
     }
