@@ -242,11 +242,11 @@ run_make() {
     make --no-print-directory --directory "$directory" SALLYPORT="$PROGRAM" "$@" >&2
 }
 
-# Prints the directory of wit-bindgen, which is installed once: four minutes of one processor.
+# Prints the directory of wit-bindgen, which is installed once: four to six minutes of one processor.
 wit_bindgen() {
     local tools=$PWD/$OUT/tools/wit-bindgen-$WIT_BINDGEN
     if [[ ! -x $tools/bin/wit-bindgen ]]; then
-        say "installing wit-bindgen-cli $WIT_BINDGEN (four minutes of one processor)"
+        say "installing wit-bindgen-cli $WIT_BINDGEN (four to six minutes of one processor)"
         cargo install wit-bindgen-cli --version "$WIT_BINDGEN" --locked --no-default-features --features c --root "$tools" >&2 ||
             die "cargo could not install wit-bindgen-cli $WIT_BINDGEN; its words stand above."
     fi

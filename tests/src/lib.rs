@@ -121,6 +121,15 @@ pub fn most_resident(pid: u32) -> Option<u64> {
     status(pid, "VmHWM:")
 }
 
+/// Returns the running children of a process, on Linux.
+pub fn children(pid: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|process| status(*process, "PPid:") == Some(pid.into()))
+        .collect()
+}
+
 fn status(pid: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;

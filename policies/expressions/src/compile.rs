@@ -159,6 +159,7 @@ struct Compiler {
 }
 
 impl Compiler {
+    #[cold]
     fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.errors.push(SettingsError::new(path, message));
     }

@@ -150,6 +150,9 @@ struct Texts {
 /// The advice where the settings leave no port to choose.
 const NONE_LEFT: &str = "ask for other settings: ranges and staticOnly leave no port to choose";
 
+/// The reason why ports of the static band are recommended (KEP-3668).
+const WHY_STATIC_BAND: &str = "static band: the API server allocates other ports first";
+
 impl Check<'_> {
     fn judge(&self, port: &NodePortInUse<'_>) -> Option<Violation> {
         let (message, fix) = if port.by_client {
@@ -241,7 +244,7 @@ impl Check<'_> {
 
     fn texts(&self) -> &Texts {
         self.texts.get_or_init(|| {
-            let choice = self.choice().map(|choice| choice.to_string());
+            let choice = self.choice();
             let fix = match (&choice, self.assigns_well()) {
                 (Some(choice), true) => format!("remove the field or use {choice}"),
                 (Some(choice), false) => format!("use {choice}"),
@@ -265,17 +268,16 @@ impl Check<'_> {
         }
     }
 
-    /// Ports of the static band where some are allowed, since the API server doesn't take them by
-    /// itself; else any that are allowed, unless only the static band is.
-    fn choice(&self) -> Option<Ranges> {
+    /// Recommends ports of the static band where some are allowed, since the API server takes them
+    /// last; else any that are allowed, unless only the static band is.
+    fn choice(&self) -> Option<String> {
         let Some(band) = self.band() else {
-            return Some(self.allowed.clone());
+            return Some(self.allowed.to_string());
         };
-        let in_band = self.allowed.within(band);
-        if in_band.is_empty() && !self.policy.static_only {
-            Some(self.allowed.clone())
-        } else {
-            in_band.some()
+        match self.allowed.within(band).some() {
+            Some(ports) => Some(format!("{ports} ({WHY_STATIC_BAND})")),
+            None if self.policy.static_only => None,
+            None => Some(self.allowed.to_string()),
         }
     }
 }
@@ -344,8 +346,26 @@ mod tests {
     fn the_message_names_the_static_band() {
         let verdict = configured(|_| {}).validate(&create(node_port("w", 80, 29999)));
         let expected = "spec.ports[0].nodePort: 29999 is outside 30000-32767; remove the field or \
-            use 30000-30085";
+            use 30000-30085 (static band: the API server allocates other ports first)";
         assert_eq!(text(&verdict), expected);
+    }
+
+    #[test]
+    fn the_fix_names_the_static_band_only_for_its_own_ports() {
+        let fix = |from, to, cluster_to| {
+            let policy = configured(|s| {
+                s.ranges = vec![PortRange { from, to }];
+                s.auto_assigned = AutoAssigned::Deny;
+            });
+            let mut review = create(node_port("w", 80, 29999));
+            review.cluster.node_ports.to = cluster_to;
+            policy.validate(&review).violations.remove(0).fix
+        };
+        let why = " (static band: the API server allocates other ports first)";
+        assert_eq!(fix(30085, 30086, 32767), format!("use 30085{why}"));
+        assert_eq!(fix(30086, 30087, 32767), "use 30086-30087");
+        assert_eq!(fix(30000, 30016, 30016), format!("use 30000-30015{why}"));
+        assert_eq!(fix(30000, 30015, 30015), "use 30000-30015");
     }
 
     #[test]
@@ -366,7 +386,8 @@ mod tests {
         let deny = configured(|s| s.auto_assigned = AutoAssigned::Deny);
         let expected = "spec.ports[0].nodePort: auto-assigned 31000, but clients must choose their \
             ports here; \
-            set nodePort explicitly to 30000-30085";
+            set nodePort explicitly to 30000-30085 (static band: the API server allocates other \
+            ports first)";
         assert_eq!(text(&deny.validate(&create(assigned(31000)))), expected);
     }
 

@@ -1,8 +1,12 @@
 //! Errors of expressions: when they are compiled, and when they are evaluated.
+//!
+//! Functions that make errors are `#[cold]`: inlined at each of their many callers, they would
+//! weigh more in a component than what they are called by.
 
 use crate::shared::Shared;
+use alloc::borrow::ToOwned as _;
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use core::fmt;
 
 /// A reason why an expression can't be used.
@@ -18,6 +22,7 @@ pub struct CompileError {
 
 impl CompileError {
     /// Makes an error at an offset of a text.
+    #[cold]
     pub(crate) fn at(source: &str, offset: u32, message: impl Into<String>) -> Self {
         let mut end = (offset as usize).min(source.len());
         while !source.is_char_boundary(end) {
@@ -62,11 +67,14 @@ struct Failure {
 
 impl EvalError {
     /// Makes an error.
+    #[cold]
     pub fn of(message: impl Into<String>) -> Self {
-        Self(Shared::new(Failure {
-            message: message.into(),
-            fatal: false,
-        }))
+        Self::new(message.into(), false)
+    }
+
+    #[cold]
+    fn new(message: String, fatal: bool) -> Self {
+        Self(Shared::new(Failure { message, fatal }))
     }
 
     /// Returns whether the evaluation as a whole ends, so that no operator may absorb the error.
@@ -77,32 +85,27 @@ impl EvalError {
     /// Returns the same error with another message.
     #[must_use]
     pub fn with_message(&self, message: impl Into<String>) -> Self {
-        Self(Shared::new(Failure {
-            message: message.into(),
-            fatal: self.0.fatal,
-        }))
+        Self::new(message.into(), self.0.fatal)
     }
 
+    #[cold]
     pub(crate) fn out_of_budget() -> Self {
-        Self(Shared::new(Failure {
-            message: "the expressions take too many steps; simplify them, or bound the lists that \
-                they walk"
-                .to_string(),
-            fatal: true,
-        }))
+        let message = "the expressions take too many steps; simplify them, or bound the lists that \
+            they walk";
+        Self::new(message.to_owned(), true)
     }
 
+    #[cold]
     pub(crate) fn too_deep() -> Self {
-        Self(Shared::new(Failure {
-            message: "the evaluation nests too deeply".to_string(),
-            fatal: true,
-        }))
+        Self::new("the evaluation nests too deeply".to_owned(), true)
     }
 
+    #[cold]
     pub(crate) fn no_such_overload() -> Self {
         Self::of("no such overload")
     }
 
+    #[cold]
     pub(crate) fn no_such_key(key: &str) -> Self {
         Self::of(format!("no such key: {key}"))
     }

@@ -59,6 +59,7 @@ impl<'s> Lexer<'s> {
         &self.source[self.at..]
     }
 
+    #[cold]
     fn error(&self, offset: usize, message: impl Into<String>) -> CompileError {
         CompileError::at(self.source, offset as u32, message)
     }

@@ -123,10 +123,12 @@ impl<'s> Parser<'s> {
         Err(self.unexpected(&format!("'{symbol}'")))
     }
 
+    #[cold]
     pub(crate) fn error(&self, offset: u32, message: impl Into<String>) -> CompileError {
         CompileError::at(self.source, offset, message)
     }
 
+    #[cold]
     fn unexpected(&self, expected: &str) -> CompileError {
         let found = match self.peek() {
             Token::End => "the end of the expression".to_owned(),

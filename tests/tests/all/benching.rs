@@ -107,7 +107,7 @@ fn what_can_not_be_measured_is_named() {
     for (arguments, expected) in [
         (
             &["target/guests/misbehave.wasm", "--object", &file][..],
-            "the Service of --object has no verdict: trap",
+            "the Service of --object has no verdict: it trapped: ",
         ),
         (
             &[

@@ -1,5 +1,6 @@
 //! The budget of the component `expressions` ends an evaluation before the deadline does, also
 //! beside busy threads. Both deny; but what the budget ends has the same answer on every machine.
+//! The component itself has a budget, too: its size.
 //!
 //! A hundred thousand runs take ten minutes on a machine that does nothing else:
 //! `cargo test --release --workspace --test all -- --ignored --nocapture budgets`. `RUNS=1000` in
@@ -24,6 +25,15 @@ const EXPRESSIONS: [&str; 5] = [
     "lists.range(20000).map(a, 'a').join().matches('^(a|aa|aaa|aaaa)*b$')",
     "sets.contains(lists.range(10000), lists.range(10000))",
 ];
+
+/// Bytes of the component. Each replica keeps its code in memory, and each registry its file.
+const MAX_SIZE: usize = 600_000;
+
+#[test]
+fn the_component_of_expressions_stays_small() {
+    let size = built("policies/expressions.wasm").len();
+    assert!(size < MAX_SIZE, "{size} bytes");
+}
 
 fn admission(expression: &str) -> Admission {
     let spec = json!({

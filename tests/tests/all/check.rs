@@ -810,6 +810,24 @@ fn annotations_of_unreadable_files_have_a_title_and_the_line() {
 }
 
 #[test]
+fn annotations_leave_the_summary_to_standard_error() {
+    let good = NODE_PORT.replace("port: 80", "port: 80, nodePort: 30080");
+    let case = Case::policy(RANGE, "").file("s.yaml", &service("good", &good));
+    let output = case.run(&["s.yaml", "--output", "github"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let summary = "1 Service, 1 of 1 policy asked: 0 denied, 0 with warnings, 0 with errors; 0 \
+        other objects ignored\n";
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.ends_with(summary), "{text}");
+    let quiet = case.run(&["s.yaml", "--output", "github", "--quiet"]);
+    assert!(quiet.stderr.is_empty(), "{quiet:?}");
+    let json = case.run(&["s.yaml", "--output", "sarif"]);
+    let text = String::from_utf8_lossy(&json.stderr);
+    assert!(!text.contains("1 Service"), "{text}");
+}
+
+#[test]
 fn quiet_shows_what_is_wrong_and_verbose_what_passes_too() {
     let services = [
         service("bad", NODE_PORT),
@@ -856,69 +874,6 @@ fn every_command_names_the_text_format_alike() {
         );
         assert_eq!(outputs[0].stdout, outputs[1].stdout);
     }
-}
-
-#[test]
-fn explain_reads_annotations_as_the_controllers_do() {
-    let scope = |metadata: &str| {
-        let text = service("w", LOAD_BALANCER)
-            .replace("namespace: shop", &format!("namespace: shop, {metadata}"));
-        let files = tempfile::tempdir().expect("a directory");
-        std::fs::write(files.path().join("s.yaml"), text).expect("written");
-        let output = sallyport_in(files.path(), &["explain", "s.yaml", "--output", "json"]);
-        let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        rows[0]["accessScope"].as_str().expect("a text").to_owned()
-    };
-    let azure = "service.beta.kubernetes.io/azure-load-balancer-internal";
-    assert_eq!(
-        scope(&format!("annotations: {{ {azure}: 'true' }}")),
-        "internal, via a provisioned load balancer, where azure serves it"
-    );
-    for metadata in [
-        "labels: {}".to_owned(),
-        format!("annotations: {{ {azure}: 'True' }}"),
-    ] {
-        assert_eq!(
-            scope(&metadata),
-            "external, via a provisioned load balancer",
-            "{metadata}"
-        );
-    }
-    let two = format!(
-        "annotations: {{ {azure}: 'true', networking.gke.io/load-balancer-type: External }}"
-    );
-    let mixed = scope(&two);
-    assert!(
-        mixed.contains("internal where azure serves it, and perhaps external where gce does"),
-        "{mixed}"
-    );
-}
-
-#[test]
-fn explain_names_what_else_affects_exposure() {
-    let scope = |text: &str| {
-        let files = tempfile::tempdir().expect("a directory");
-        std::fs::write(files.path().join("s.yaml"), text).expect("written");
-        let output = sallyport_in(files.path(), &["explain", "s.yaml", "--output", "json"]);
-        let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        rows[0]["accessScope"].as_str().expect("a text").to_owned()
-    };
-    let class = LOAD_BALANCER.replace(
-        "selector",
-        "loadBalancerClass: networking.gke.io/l4-regional-internal, selector",
-    );
-    assert!(
-        scope(&service("w", &class))
-            .starts_with("internal, via a provisioned load balancer, where gce")
-    );
-    let inside = "{ selector: { app: a }, ports: [{ port: 80 }] }";
-    assert_eq!(scope(&service("w", inside)), "inside the cluster only");
-    let exposed = service("w", inside).replace(
-        "namespace: shop",
-        "namespace: shop, annotations: { tailscale.com/expose: 'true' }",
-    );
-    let expected = "inside the cluster, and outside of it by the annotation tailscale.com/expose";
-    assert_eq!(scope(&exposed), expected);
 }
 
 /// Returns the recorded creates before the API server allocated anything, each with the review

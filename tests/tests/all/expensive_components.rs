@@ -280,7 +280,9 @@ async fn a_too_slow_compilation_does_not_disturb_serving() {
         &manifest("slow", &json!({"module": {"file": "slow.wasm"}})),
     );
     let (began, mut slowest) = (Instant::now(), Duration::ZERO);
+    let mut threads = vec![];
     let error = loop {
+        threads.extend(host.compiling_threads());
         let asked = Instant::now();
         assert!(
             host.verdict().await.contains("told to deny"),
@@ -297,6 +299,10 @@ async fn a_too_slow_compilation_does_not_disturb_serving() {
     };
     assert!(error.contains("slow.wasm compiling it "), "{error}");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(
+        !threads.is_empty() && threads.iter().all(|number| number == "1"),
+        "{threads:?}"
+    );
     let after = host.most_resident();
     assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
 }

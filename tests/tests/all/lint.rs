@@ -154,6 +154,83 @@ fn what_is_allowed_and_rarely_meant_is_a_warning() {
     assert_eq!(lint(files.path(), &["--strict"]).1, Some(1));
 }
 
+/// A HostConfig of a cluster with these node ports.
+fn cluster(from: u16, to: u16) -> String {
+    host_config(&format!(
+        "    namespaces: [kube-system]\n  inventory:\n    cluster: {{ nodePorts: {{ from: {from}, \
+         to: {to} }} }}"
+    ))
+}
+
+const RANGES_OF_ALL_KINDS: &str = "  module: { file: nodeport_range.wasm }
+  settings:
+    ranges:
+    - { from: 30000, to: 30999 }
+    - { from: 29000, to: 29999 }
+    - { from: 30999, to: 31000 }
+    perNamespace:
+      edge: [{ from: 31000, to: 31000 }]
+      inner-edge: [{ from: 30999, to: 30999 }]
+  candidate: { settings: { ranges: [{ from: 1, to: 9 }] } }";
+
+#[test]
+fn ranges_outside_of_the_clusters_node_ports_are_findings() {
+    let files = directory(&[
+        ("a.yaml", &policy("a", RANGES_OF_ALL_KINDS)),
+        ("b.yaml", &policy("b", RANGE)),
+        ("h.yaml", &cluster(30000, 30999)),
+    ]);
+    let (findings, code) = lint(files.path(), &[]);
+    let expected = [
+        row("warning", "spec.settings.perNamespace.edge[0]", 12),
+        row("warning", "spec.settings.ranges[1]", 9),
+        row("note", "spec.settings.ranges[2]", 10),
+        row("warning", "spec.candidate.settings.ranges[0]", 14),
+    ];
+    assert_eq!(findings, expected, "defaults that go beyond are none");
+    assert_eq!(code, Some(0));
+    assert_eq!(lint(files.path(), &["--strict"]).1, Some(1));
+    let modules = root().join("target/policies");
+    let modules = ["--modules", modules.to_str().expect("UTF-8")];
+    let output = sallyport_in(files.path(), &[&["lint", "."], &modules[..]].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let warning = "spec.settings.ranges[1]: 29000-29999 has none of the node ports of the cluster, \
+        which are 30000-30999 by ./h.yaml; change the range, or spec.inventory.cluster.nodePorts \
+        in ./h.yaml";
+    assert!(text.contains(warning), "{text}");
+}
+
+#[test]
+fn the_ranges_of_a_policy_are_compared_with_those_of_one_cluster() {
+    let ports = "  module: { file: ports.wasm }
+  settings: { denied: [{ types: [NodePort], ports: [{ from: 80, to: 90 }] }] }";
+    let files = directory(&[
+        ("a.yaml", &policy("a", RANGE)),
+        ("b.yaml", &policy("b", ports)),
+        ("h.yaml", &cluster(20000, 29999)),
+    ]);
+    let expected = [row("warning", "spec.settings.ranges[0]", 5)];
+    assert_eq!(lint(files.path(), &[]).0, expected, "the default has none");
+    let other = cluster(32767, 40000);
+    std::fs::write(files.path().join("i.yaml"), other).expect("written");
+    assert_eq!(
+        lint(files.path(), &[]).0,
+        [],
+        "two clusters, and no --config"
+    );
+    assert_eq!(lint(files.path(), &["--config", "i.yaml"]).0, []);
+    assert_eq!(lint(files.path(), &["--config", "h.yaml"]).0, expected);
+    let modules = root().join("target/policies");
+    let gone = ["lint", "a.yaml", "--config", "gone.yaml", "--modules"];
+    let gone = [&gone[..], &[modules.to_str().expect("UTF-8")]].concat();
+    let output = sallyport_in(files.path(), &gone);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(2) && text.contains("gone.yaml"),
+        "{text}"
+    );
+}
+
 #[test]
 fn names_that_no_namespace_can_have_are_errors() {
     let settings = |module: &str, settings: &str| {
@@ -275,9 +352,8 @@ fn without_its_module_a_policy_is_not_checked_and_that_is_said() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-#[test]
-fn a_self_test_that_fails_is_an_error_at_its_case() {
-    let suite = "apiVersion: sallyport.dev/v1alpha1
+/// A case that expects the wrong verdict.
+const FAILING_SUITE: &str = "apiVersion: sallyport.dev/v1alpha1
 kind: Suite
 metadata: { name: s }
 spec:
@@ -288,10 +364,50 @@ spec:
     }] } }
     expect: { allowed: false, violations: [{ rule: S02 }] }
 ";
-    let files = directory(&[("a.yaml", &policy("a", RANGE)), ("a.suite.yaml", suite)]);
-    let (findings, code) = lint(files.path(), &[]);
-    assert_eq!(findings, [row("error", "", 7)]);
-    assert_eq!(code, Some(1));
+
+#[test]
+fn a_self_test_that_fails_is_an_error_at_its_case() {
+    for name in ["a.suite.yaml", "suite.yaml"] {
+        let files = directory(&[("a.yaml", &policy("a", RANGE)), (name, FAILING_SUITE)]);
+        let (findings, code) = lint(files.path(), &[]);
+        assert_eq!(findings, [row("error", "", 7)], "{name}");
+        assert_eq!(code, Some(1));
+    }
+}
+
+#[test]
+fn a_suite_may_come_before_its_component_and_others_suites_are_ignored() {
+    let own = FAILING_SUITE.replace("a.yaml", "own.yaml");
+    let files = directory(&[
+        ("own.yaml", &policy("own", "  module: { file: own.wasm }")),
+        ("own.suite.yaml", &own),
+        (
+            "suite.yaml",
+            "kind: Suite\nmetadata: { name: of another tool }\n",
+        ),
+    ]);
+    let output = sallyport_in(files.path(), &["lint", ".", "--output", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let manifests = report["manifests"].as_array().expect("a list").iter();
+    let findings = manifests.flat_map(|manifest| manifest["findings"].as_array().expect("a list"));
+    let found: Vec<_> = findings
+        .map(|finding| {
+            (
+                finding["level"].as_str(),
+                finding["message"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(output.status.code(), Some(0), "{found:?}");
+    let [suite, manifest] = found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        (suite.0, manifest.0),
+        (Some("note"), Some("note")),
+        "{found:?}"
+    );
+    assert!(suite.1.contains("own.wasm is not in"), "{suite:?}");
 }
 
 #[test]
@@ -304,6 +420,11 @@ fn annotations_and_sarif_name_file_and_line() {
             "::error file=a.yaml,line=6,title=ServicePolicy a::[sallyport] spec.mode: "
         ),
         "{text}"
+    );
+    let summary = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        summary.starts_with("1 manifest: 1 error, 0 warnings, "),
+        "{summary}"
     );
     let output = sallyport_in(files.path(), &["lint", "a.yaml", "--output", "sarif"]);
     let sarif: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -196,6 +196,13 @@ spec:
     fs::write(elsewhere.path().join("suite.yaml"), suite).expect("written");
     let output = run(&program, elsewhere.path(), &["test", "suite.yaml"]);
     assert_eq!(text(&output), "1 passed, 0 failed\n");
+    let wrong = suite.replace("30001", "29999");
+    fs::write(elsewhere.path().join("suite.yaml"), wrong).expect("written");
+    let output = run(&program, elsewhere.path(), &["lint", "."]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    let finding = "case \"a port of the range passes\" fails";
+    assert!(report.contains(finding), "{report}");
 }
 
 #[test]
@@ -286,4 +293,8 @@ spec:
         "{report}"
     );
     assert_eq!(report.lines().count(), 1, "{report}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "0 passed, 1 failed\n"
+    );
 }

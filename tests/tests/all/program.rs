@@ -4,7 +4,7 @@ use crate::client::{Client, PROTOCOLS, probe};
 use crate::command_line::SALLYPORT;
 use crate::host::{command, misbehave, root};
 use hyper::StatusCode;
-use sallyport_tests::most_resident;
+use sallyport_tests::{children, most_resident};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -312,6 +312,18 @@ impl Program {
             webhook,
             _group: None,
         }
+    }
+
+    /// Returns the number of threads with which each of its child processes compiles right now.
+    pub(crate) fn compiling_threads(&self) -> Vec<String> {
+        let threads = |process: &u32| {
+            let environment = std::fs::read_to_string(format!("/proc/{process}/environ")).ok()?;
+            let mut variables = environment.split('\0');
+            let threads = variables.find_map(|one| one.strip_prefix("RAYON_NUM_THREADS="))?;
+            Some(threads.to_owned())
+        };
+        let children = children(self.process.child.id());
+        children.iter().filter_map(threads).collect()
     }
 
     /// Returns the log so far.

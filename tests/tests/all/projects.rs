@@ -105,7 +105,7 @@ fn a_policy_that_cannot_be_loaded_is_told_once_and_without_a_diff() {
     let (code, text) = test(directory.path());
     assert_eq!(code, Some(1), "{text}");
     assert_eq!(text.matches("did you mean 'labels'?").count(), 1, "{text}");
-    assert_eq!(text.matches("for the same reason").count(), 2, "{text}");
+    assert_eq!(text.matches("for the same reason").count(), 3, "{text}");
     assert!(!text.contains("+++"), "{text}");
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn load_balancer() -> Value {
 }
 
 const OUT_OF_RANGE: &str = "[nodeport-range] spec.ports[0].nodePort: 29999 is outside 30000-32767; \
-    remove the field or use 30000-30085";
+    remove the field or use 30000-30085 (static band: the API server allocates other ports first)";
 const NO_CLOUD: &str = "[loadbalancer-cloud-only] spec.type: nothing serves a LoadBalancer here";
 
 #[test]

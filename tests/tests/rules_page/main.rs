@@ -25,7 +25,7 @@ found, what is allowed, and the fix:
 
 ```text
 [nodeport-range] spec.ports[1].nodePort: 29999 is outside 30000-32767; remove the field or use \
-    30000-30085
+    30000-30085 (static band: the API server allocates other ports first)
 ```
 
 Rules that begin with S judge a Service, those with M patch it before it is judged. The host \

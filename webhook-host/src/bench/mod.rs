@@ -294,7 +294,7 @@ fn review(
     match outcome.evaluations.as_slice() {
         [] => Err("the policy was not asked".to_owned()),
         [evaluation, ..] => match &evaluation.error {
-            Some(error) => Err(error.kind().to_owned()),
+            Some(error) => Err(error.to_string()),
             None => Ok(outcome),
         },
     }

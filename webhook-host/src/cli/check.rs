@@ -130,6 +130,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     drop(progress);
     print(&render(args, &report))?;
+    if args.output.leaves_out_summary(&args.detail) {
+        note(report::check::summary(&report));
+    }
     Ok(ExitCode::from(report.exit_code()))
 }
 

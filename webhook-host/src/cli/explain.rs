@@ -4,10 +4,13 @@ use super::inputs::PathArgs;
 use super::output::{DetailArgs, TextFormat, error, print, print_json};
 use crate::manifests;
 use crate::report::explanation::{self, Explanation};
+use crate::sources::load;
 use anyhow::bail;
 use clap::Args;
 use sallyport_core::check::defaults;
+use sallyport_core::inventory::Inventory;
 use sallyport_core::service;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Explain how the Services in a manifest are exposed: access scope, ports, address, what it needs,
@@ -22,6 +25,10 @@ pub(super) struct ExplainArgs {
     /// The namespace of Services that name none.
     #[arg(long, short, default_value = "default")]
     namespace: String,
+    /// HostConfig manifest, for the facts about the cluster: its environment, range of node ports
+    /// and Nodes. Without it, they are left open.
+    #[arg(long, value_name = "FILE", env = "SALLYPORT_CONFIG")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     detail: DetailArgs,
     /// Format.
@@ -34,6 +41,7 @@ No policy is asked; see `sallyport check` for that.
 
 Examples:
   sallyport explain service.yaml
+  sallyport explain service.yaml --config host.yaml
   kubectl get service web -o yaml | sallyport explain -
 
 Exit code: 0, or 2 when a file or a Service in it can't be read.";
@@ -42,8 +50,13 @@ Exit code: 0, or 2 when a file or a Service in it can't be read.";
 ///
 /// # Errors
 ///
-/// When there is no Service.
+/// When there is no Service, or the HostConfig can't be read.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.as_deref();
+    let config = config
+        .map(|file| load::host_config(Some(file)))
+        .transpose()?;
+    let cluster = config.map(|config| Inventory::from(config.inventory).view().cluster());
     let manifests = manifests::read(&args.paths.all(), &[]);
     if manifests.services.is_empty() && manifests.unread.is_empty() {
         bail!(
@@ -67,7 +80,8 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         match service::from_value(&value) {
             Ok(service) => {
                 let place = format!("{source}:{}", located.line());
-                explanations.push(Explanation::of(&service, &args.namespace, place));
+                let (namespace, cluster) = (&args.namespace, cluster.as_ref());
+                explanations.push(Explanation::of(&service, namespace, place, cluster));
             }
             Err(malformed) => {
                 problems.push(format!(

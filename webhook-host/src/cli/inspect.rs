@@ -13,6 +13,8 @@ use crate::sources::load;
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use sallyport_core::manifest::{HostConfigSpec, Mode, Reference};
+use sallyport_core::yaml;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -86,6 +88,9 @@ fn component(args: &InspectArgs, place: &Path) -> anyhow::Result<ExitCode> {
         None => load::module_bytes(place)
             .map_err(|problem| anyhow!("{path}: can't be read: {problem}"))?,
     };
+    if let Some(named) = module_of_manifest(&bytes) {
+        bail!("{path} is a manifest; name its component: sallyport inspect {named}");
+    }
     let inspection = evaluator::inspect(&*args.cache.engine()?, &bytes)
         .with_context(|| format!("{path}: can't serve as a policy"))?;
     match args.output {
@@ -99,6 +104,17 @@ fn component(args: &InspectArgs, place: &Path) -> anyhow::Result<ExitCode> {
         TextFormat::Json => print_json(&inspection)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the component that a ServicePolicy names. A component is no UTF-8 text.
+fn module_of_manifest(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let manifest = yaml::documents(text).ok()?.into_iter().next()?;
+    let module = manifest.get("spec")?.get("module")?;
+    let file = module.get("file").and_then(Value::as_str);
+    let oci = || module.get("oci").and_then(Value::as_str);
+    file.map(str::to_owned)
+        .or_else(|| oci().map(|reference| format!("oci://{reference}")))
 }
 
 fn pulled(args: &InspectArgs, reference: &str) -> anyhow::Result<Vec<u8>> {

@@ -3,9 +3,10 @@
 
 use super::cache::CacheArgs;
 use super::inputs::PathArgs;
-use super::output::{DetailArgs, FindingsFormat, print};
+use super::output::{DetailArgs, FindingsFormat, note, print};
 use super::registry::RegistryArgs;
-use crate::lint;
+use crate::lint::{self, ClusterRange};
+use crate::sources::load;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use sallyport_core::report;
@@ -29,6 +30,10 @@ pub(super) struct LintArgs {
     /// shipped ones].
     #[arg(long, value_name = "DIR", env = "SALLYPORT_MODULES")]
     modules: Option<PathBuf>,
+    /// HostConfig of the cluster that the policies are for: their ranges of node ports are compared
+    /// with its own [default: the HostConfig among the manifests, if there is one and no other].
+    #[arg(long, value_name = "FILE", env = "SALLYPORT_CONFIG")]
+    config: Option<PathBuf>,
     /// Warnings count as errors for the exit code.
     #[arg(long)]
     strict: bool,
@@ -51,6 +56,7 @@ Settings are checked by the module itself, and suites beside the policies (suite
 Examples:
   sallyport lint my-policies/
   sallyport lint host.yaml --strict
+  sallyport lint my-policies/ --config host.yaml
   sallyport lint my-policies/ --modules components/ --output github
 
 Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be read.";
@@ -59,7 +65,8 @@ Exit code: 0 clean, 1 errors (with --strict also warnings), 2 something can't be
 ///
 /// # Errors
 ///
-/// When the engine can't start, the modules' directory can't be read, or there is nothing to check.
+/// When the engine can't start, the modules' directory or the HostConfig can't be read, or there is
+/// nothing to check.
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
     if let Some(directory) = &args.modules {
         // Otherwise each policy would say so.
@@ -68,10 +75,15 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
             format!("can't read the directory of modules, {shown}; name another one with --modules")
         })?;
     }
+    let node_ports = args.config.as_deref().map(|file| {
+        let config = load::host_config(Some(file))?;
+        anyhow::Ok(ClusterRange::of(config, file))
+    });
     let report = lint::lint(
         args.cache.engine()?,
         args.modules.clone(),
         args.registry.of_command(Some(&args.cache))?,
+        node_ports.transpose()?,
         &args.paths.all(),
     );
     if report.subjects.is_empty() {
@@ -82,6 +94,9 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode> {
         );
     }
     print(&render(args, &report))?;
+    if args.output.leaves_out_summary(&args.detail) {
+        note(report::lint::summary(&report));
+    }
     let warned = report
         .subjects
         .iter()

@@ -31,6 +31,14 @@ pub(super) enum FindingsFormat {
     Gitlab,
 }
 
+impl FindingsFormat {
+    /// Returns true if the summary for people goes to standard error: annotations count nothing,
+    /// and a clean run has none.
+    pub(super) fn leaves_out_summary(self, detail: &DetailArgs) -> bool {
+        matches!(self, Self::Github) && !detail.is_quiet()
+    }
+}
+
 /// Formats of test results.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum TestFormat {
@@ -39,6 +47,13 @@ pub(super) enum TestFormat {
     Json,
     Junit,
     Github,
+}
+
+impl TestFormat {
+    /// Returns true if the summary for people goes to standard error.
+    pub(super) fn leaves_out_summary(self, detail: &DetailArgs) -> bool {
+        matches!(self, Self::Github) && !detail.is_quiet()
+    }
 }
 
 /// Formats of Kubernetes objects.

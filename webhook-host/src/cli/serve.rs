@@ -308,6 +308,7 @@ impl Serve {
             self.cluster.wait(watchers, self.strict)?;
             self.cluster.count(watchers, &live);
         }
+        source.engine.begin_serving();
         let listener = listen(self.listen, "--listen")?;
         // Last of all: a start that fails must not replace the authority that a running host's
         // clients trust.

@@ -174,6 +174,9 @@ impl Round {
         }
         drop(progress);
         print(&render(args, &report))?;
+        if args.output.leaves_out_summary(&args.detail) {
+            note(report::tests::summary(&report));
+        }
         let named = search.into_named();
         Ok(Self { report, named })
     }

@@ -16,9 +16,10 @@ use sallyport_core::contract::verdict::SettingsError;
 use sallyport_core::policy::LoadError;
 use sallyport_core::settings::{self, Record, Type, Value};
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::{Component, Instance, Val};
+use wasmtime::component::{Component, Instance, InstancePre, Val};
 use wasmtime::{Store, Trap};
 
 /// The time for one guest function at load. Components that carry a language runtime initialise it
@@ -31,6 +32,10 @@ const LOAD_OUTPUT: usize = 1 << 20;
 /// The stack of a thread that loads: for the guest, and for cranelift's recursion over a large
 /// function.
 pub(super) const LOAD_STACK: usize = 8 << 20;
+
+/// The attempts at the first instance of a component, and the pause between two.
+const MAX_ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A loaded component.
 pub(crate) struct Prepared {
@@ -145,7 +150,8 @@ impl Engine {
                 });
             },
         };
-        let made = match child::compile(request, snapshot, self.memory, slow) {
+        let resources = self.compiling_resources();
+        let made = match child::compile(request, snapshot, &resources, slow) {
             Ok(made) => made,
             Err(CompileError::Refused(error)) => return Err(error),
             Err(CompileError::GivenUp(problem)) => {
@@ -254,12 +260,29 @@ impl<'a> Load<'a> {
             .linker
             .instantiate_pre(component)
             .map_err(misfit)?;
-        let mut store = self.engine.store(self.name, self.budget);
-        let instance = pre
-            .instantiate(&mut store)
-            .map_err(|error| self.guest("instantiation", &error, &store))?;
+        let (mut store, instance) = self.first_instance(&pre)?;
         let guest = Guest::check(pre, &mut store, &instance).map_err(misfit)?;
         Ok((guest, store, instance))
+    }
+
+    /// Instantiates a component for the first time. That makes its memory image, in a memfd that
+    /// wasmtime seals. The kernel refuses this (EBUSY) when it still holds a page of it after 150
+    /// ms, for example to move it (`memfd_wait_for_pins` in Linux' mm/memfd.c): then it is tried
+    /// again.
+    fn first_instance(
+        &self,
+        pre: &InstancePre<State>,
+    ) -> Result<(Store<State>, Instance), LoadError> {
+        let mut attempts = 1;
+        loop {
+            let mut store = self.engine.store(self.name, self.budget);
+            match pre.instantiate(&mut store) {
+                Ok(instance) => return Ok((store, instance)),
+                Err(error) if attempts < MAX_ATTEMPTS && is_busy(&error) => attempts += 1,
+                Err(error) => return Err(self.guest("instantiation", &error, &store)),
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     pub(super) fn instantiate(&self, guest: &Guest) -> Result<(Store<State>, Instance), LoadError> {
@@ -376,4 +399,32 @@ fn settings_error(error: Val) -> Option<SettingsError> {
         path: texts.next()?,
         message: texts.next()?,
     })
+}
+
+/// Returns true if the kernel could not do something at this moment.
+fn is_busy(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ResourceBusy)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error with a cause, as memfd has them.
+    #[derive(Debug, thiserror::Error)]
+    #[error("can't seal")]
+    struct Sealing(#[source] io::Error);
+
+    #[test]
+    fn a_busy_kernel_is_found_among_the_causes() {
+        let error = |kind: io::ErrorKind| wasmtime::Error::from(Sealing(kind.into()));
+        assert!(is_busy(
+            &error(io::ErrorKind::ResourceBusy).context("instantiating")
+        ));
+        assert!(!is_busy(&error(io::ErrorKind::OutOfMemory)));
+        assert!(!is_busy(&wasmtime::Error::msg("busy")));
+    }
 }

@@ -23,16 +23,20 @@ pub(crate) use load::{PerInstance, Prepared, call_configure};
 pub(crate) use request::LoadRequest;
 pub(crate) use state::{Budget, State};
 
+use child::Resources;
 use given_up::GivenUp;
 use sallyport_core::component::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use sallyport_core::contract;
 use sallyport_core::units::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use ticker::Ticker;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm, Store,
+};
 
 /// The configuration of an engine, which determines the size of its pool.
 #[derive(Debug, Clone)]
@@ -131,6 +135,18 @@ const ACCESSORS: u32 = 1;
 /// frames lie above it.
 const GUEST_STACK: usize = 512 << 10;
 
+/// The bytes of the stack of a guest whose code is hardly optimised, and keeps more there.
+const UNOPTIMISED_STACK: usize = 4 * GUEST_STACK;
+
+/// The quality of compiled code.
+#[derive(Debug, Clone, Copy)]
+enum Optimised {
+    /// For code that is kept.
+    Fully,
+    /// For code that runs once: it is compiled in half of the time.
+    Hardly,
+}
+
 /// The process' wasmtime engine, its pool and its clock.
 pub struct Engine {
     inner: wasmtime::Engine,
@@ -141,6 +157,8 @@ pub struct Engine {
     cache: Option<Cache>,
     compilations: AtomicU64,
     given_up: GivenUp,
+    /// True as soon as reviews need the processors.
+    is_serving: AtomicBool,
     ticker: Ticker,
 }
 
@@ -175,26 +193,34 @@ impl Engine {
         let slots = config.concurrency.max(1) + 2;
         let mut pool = pool(slots, MAX_CORE_INSTANCES, WARM_MEMORIES, config.memory);
         pool.linear_memory_keep_resident(config.resident);
-        Self::with_pool(pool, config)
+        Self::with_config(&wasmtime_config(pool), config)
     }
 
-    /// Creates the engine of a process that compiles: with one thread, so that the other processors
-    /// stay with reviews, and with a small pool.
-    fn for_compiling(memory: Bytes) -> Result<Self, EngineError> {
+    /// Creates the engine of a process that compiles, with a small pool.
+    fn for_compiling(
+        memory: Bytes,
+        optimised: Optimised,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
+        let core_instances = MAX_CORE_INSTANCES + ACCESSORS;
+        let mut wasmtime = wasmtime_config(pool(COMPILING_SLOTS, core_instances, 0, memory));
+        wasmtime.parallel_compilation(threads > 1);
+        if let Optimised::Hardly = optimised {
+            wasmtime
+                .cranelift_opt_level(OptLevel::None)
+                .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
+                .max_wasm_stack(UNOPTIMISED_STACK);
+        }
         let config = EngineConfig {
             concurrency: 1,
             memory,
             ..EngineConfig::default()
         };
-        let core_instances = MAX_CORE_INSTANCES + ACCESSORS;
-        Self::with_pool(pool(COMPILING_SLOTS, core_instances, 0, memory), &config)
+        Self::with_config(&wasmtime, &config)
     }
 
-    fn with_pool(
-        pool: PoolingAllocationConfig,
-        config: &EngineConfig,
-    ) -> Result<Self, EngineError> {
-        let inner = wasmtime::Engine::new(&wasmtime_config(pool))?;
+    fn with_config(wasmtime: &Config, config: &EngineConfig) -> Result<Self, EngineError> {
+        let inner = wasmtime::Engine::new(wasmtime)?;
         let mut linker = Linker::new(&inner);
         let log = format!("{}/log@{}", contract::PACKAGE, contract::VERSION);
         linker.instance(&log)?.func_wrap("log", State::log)?;
@@ -208,8 +234,24 @@ impl Engine {
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
             given_up: GivenUp::default(),
+            is_serving: AtomicBool::new(false),
             ticker,
         })
+    }
+
+    /// Leaves the processors to reviews: from now on components are compiled with one thread, which
+    /// gives way.
+    pub(crate) fn begin_serving(&self) {
+        self.is_serving.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns what a compilation may take now.
+    fn compiling_resources(&self) -> Resources {
+        if self.is_serving.load(Ordering::Relaxed) {
+            Resources::beside_reviews(self.memory)
+        } else {
+            Resources::alone(self.memory)
+        }
     }
 
     /// Returns the number of compilations. A policy with settings is compiled twice, for
@@ -284,9 +326,34 @@ fn wasmtime_config(pool: PoolingAllocationConfig) -> Config {
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK)
-        .parallel_compilation(false)
         // A trap is reported by its kind. Frames of a stripped guest are useless, and collecting
-        // them costs time at every trap.
-        .wasm_backtrace_max_frames(None);
+        // them costs time at every trap. So nobody asks for the place in the component, either.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false);
+    // Nothing unwinds through guests. Windows wants it all the same.
+    if !cfg!(windows) {
+        wasmtime.native_unwind_info(false);
+    }
     wasmtime
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_serves_leaves_the_processors_to_reviews() {
+        let engine = Engine::new(&EngineConfig::default()).expect("an engine");
+        let (alone, beside) = (
+            Resources::alone(engine.memory),
+            Resources::beside_reviews(engine.memory),
+        );
+        assert_eq!(
+            (beside.threads, beside.niceness > alone.niceness),
+            (1, true)
+        );
+        assert_eq!(engine.compiling_resources(), alone);
+        engine.begin_serving();
+        assert_eq!(engine.compiling_resources(), beside);
+    }
 }

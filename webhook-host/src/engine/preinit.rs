@@ -2,7 +2,8 @@
 //!
 //! `configure` runs once, on an instrumented copy of the component; wasmtime-wizer makes a
 //! component of the state that it leaves behind, and every evaluation instantiates that snapshot.
-//! Both halves of wizer are driven from here: `configure` gets typed values instead of text, and
+//! So a component is compiled twice: the copy quickly, since its code runs once, and the snapshot
+//! well. Both halves of wizer are driven from here: `configure` gets typed values instead of text, and
 //! wizer's own runner is avoided, because it unwraps when a guest misbehaves.
 //!
 //! A later load can ask only the snapshot for its defaults, so a policy whose defaults change when
@@ -12,7 +13,7 @@ use super::cache::Compiled;
 use super::load::{LOAD_STACK, Load, call_configure, panicked};
 use super::state::Line;
 use super::values::to_val;
-use super::{Engine, State};
+use super::{Engine, Optimised, State};
 use sallyport_core::component::MAX_MEMORIES;
 use sallyport_core::policy::LoadError;
 use sallyport_core::settings::{self, Record};
@@ -51,15 +52,24 @@ pub(super) struct Made {
 }
 
 /// Compiles and configures a component on a thread of its own, where a panic is contained. Also
-/// returns the number of compilations. `slot` is the largest memory limit of any policy.
-pub(super) fn make(request: &CompileRequest<'_>, slot: Bytes) -> (Result<Made, LoadError>, u64) {
-    let engine = match Engine::for_compiling(slot) {
-        Ok(engine) => engine,
-        Err(error) => return (Err(LoadError::component(error.to_string())), 0),
+/// returns the number of compilations. `slot` is the largest memory limit of any policy; `threads`
+/// compile.
+pub(super) fn make(
+    request: &CompileRequest<'_>,
+    slot: Bytes,
+    threads: usize,
+) -> (Result<Made, LoadError>, u64) {
+    let engine = |optimised| Engine::for_compiling(slot, optimised, threads);
+    let (kept, once) = match (engine(Optimised::Fully), engine(Optimised::Hardly)) {
+        (Ok(kept), Ok(once)) => (kept, once),
+        (Err(error), _) | (_, Err(error)) => {
+            return (Err(LoadError::component(error.to_string())), 0);
+        }
     };
     let name: Arc<str> = request.name.into();
     let task = Task {
-        load: Load::new(&engine, &name, request.memory),
+        kept: Load::new(&kept, &name, request.memory),
+        once: Load::new(&once, &name, request.memory),
         request,
     };
     let thread = std::thread::Builder::new()
@@ -76,118 +86,131 @@ pub(super) fn make(request: &CompileRequest<'_>, slot: Bytes) -> (Result<Made, L
         };
         run.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
     });
-    (made, engine.compilations())
+    (made, kept.compilations() + once.compilations())
 }
 
 /// The compilation of one component.
 struct Task<'a> {
-    load: Load<'a>,
+    /// Compiles the result.
+    kept: Load<'a>,
+    /// Compiles the component that `configure` runs in, and that is dropped afterwards.
+    once: Load<'a>,
     request: &'a CompileRequest<'a>,
 }
 
-/// The component that runs at load, instrumented for a snapshot if possible.
-struct Start<'a> {
-    component: Component,
-    snapshot: Result<ComponentContext<'a>, String>,
+/// A configured instance.
+struct Configured {
+    defaults: settings::Value,
+    store: Store<State>,
+    instance: Instance,
+    /// The lines that `configure` logged.
+    log: Vec<Line>,
 }
 
 impl Task<'_> {
     fn run(&self) -> Result<Made, LoadError> {
-        let start = self.start()?;
-        let (guest, _) = self.load.describe(&start.component)?;
         let Some(ty) = self.request.settings_type else {
-            return made(&start.component, None, true, vec![]);
+            let component = compile(&self.kept, self.request.bytes)?;
+            self.kept.describe(&component)?;
+            return made(&component, None, true, vec![]);
         };
         if !self.request.snapshot {
             // The code serves all settings: whoever loads it configures its instances.
-            return made(&start.component, start.snapshot.err(), true, vec![]);
+            let component = compile(&self.kept, self.request.bytes)?;
+            self.kept.describe(&component)?;
+            let why = "a component of this size is not snapshotted for suites".to_owned();
+            return made(&component, Some(why), true, vec![]);
         }
-        let defaults = self.load.defaults(&guest, ty)?;
-        let settings = settings::merge(ty, &defaults, self.request.settings)?;
-        let (mut store, instance) = self.load.instantiate(&guest)?;
-        store.data_mut().keep_lines();
-        let refused = call_configure(&mut store, &instance, &to_val(&settings))
-            .map_err(|error| self.load.guest("configure", &error, &store))?;
-        if !refused.is_empty() {
-            return Err(refused.into());
-        }
-        let log = store.data_mut().take_lines();
-        match start.snapshot {
-            Err(why) => made(&start.component, Some(why), true, log),
-            Ok(context) => {
-                let component = self.snapshot(&context, store, instance)?;
-                let (guest, _) = self.load.describe(&component)?;
-                if self
-                    .load
-                    .defaults(&guest, ty)
-                    .is_ok_and(|again| again == defaults)
-                {
-                    return made(&component, None, true, log);
-                }
-                let why = "`defaults` returns something else after `configure`; return a constant"
-                    .to_owned();
-                made(&start.component, Some(why), false, log)
+        match Wizer::new().instrument_component(self.request.bytes) {
+            Ok((context, instrumented)) => self.snapshot(&context, &instrumented, ty),
+            Err(error) => {
+                let component = compile(&self.kept, self.request.bytes)?;
+                let configured = self.configure(&self.kept, &component, ty)?;
+                made(&component, Some(format!("{error:#}")), true, configured.log)
             }
         }
     }
 
-    /// Compiles the component that runs at load. A component with settings is instrumented first,
-    /// so that it is compiled once for `configure` and once as a snapshot.
-    fn start(&self) -> Result<Start<'_>, LoadError> {
-        let bytes = self.request.bytes;
-        let compile = |bytes: &[u8]| {
-            self.load
-                .engine
-                .translate(bytes)
-                .map_err(|error| LoadError::component(format!("can't be compiled: {error:#}")))
-        };
-        if self.request.settings_type.is_none() {
-            return Ok(Start {
-                component: compile(bytes)?,
-                snapshot: Err("the policy has no settings".into()),
-            });
+    /// Merges the manifest's settings over the component's defaults, and configures an instance.
+    fn configure(
+        &self,
+        load: &Load<'_>,
+        component: &Component,
+        ty: &Record,
+    ) -> Result<Configured, LoadError> {
+        let (guest, _) = load.describe(component)?;
+        let defaults = load.defaults(&guest, ty)?;
+        let settings = settings::merge(ty, &defaults, self.request.settings)?;
+        let (mut store, instance) = load.instantiate(&guest)?;
+        store.data_mut().keep_lines();
+        let refused = call_configure(&mut store, &instance, &to_val(&settings))
+            .map_err(|error| load.guest("configure", &error, &store))?;
+        if !refused.is_empty() {
+            return Err(refused.into());
         }
-        if !self.request.snapshot {
-            return Ok(Start {
-                component: compile(bytes)?,
-                snapshot: Err("a component of this size is not snapshotted for suites".into()),
-            });
-        }
-        match Wizer::new().instrument_component(bytes) {
-            Ok((context, instrumented)) => Ok(Start {
-                component: compile(&instrumented)?,
-                snapshot: Ok(context),
-            }),
-            Err(error) => Ok(Start {
-                component: compile(bytes)?,
-                snapshot: Err(format!("{error:#}")),
-            }),
-        }
+        let log = store.data_mut().take_lines();
+        Ok(Configured {
+            defaults,
+            store,
+            instance,
+            log,
+        })
     }
 
+    /// Configures the instrumented component, and compiles the snapshot of its state.
     fn snapshot(
         &self,
         context: &ComponentContext<'_>,
-        mut store: Store<State>,
-        instance: Instance,
-    ) -> Result<Component, LoadError> {
-        // Allows the accessors to read a memory that the guest has filled.
-        store
-            .data_mut()
-            .allow(MAX_MEMORIES as usize * ACCESSOR_MEMORY);
-        // wizer reads the whole memory, in place.
-        store.set_hostcall_fuel(usize::MAX);
-        let mut access = Access {
-            store: &mut store,
+        instrumented: &[u8],
+        ty: &Record,
+    ) -> Result<Made, LoadError> {
+        let instrumented = compile(&self.once, instrumented)?;
+        let Configured {
+            defaults,
+            store,
             instance,
-        };
-        let bytes = pollster::block_on(Wizer::new().snapshot_component(context, &mut access))
-            .map_err(|error| LoadError::component(format!("can't be snapshotted: {error:#}")))?;
-        let compiled = self.load.engine.translate(&bytes);
-        compiled.map_err(|error| {
+            log,
+        } = self.configure(&self.once, &instrumented, ty)?;
+        let bytes = snapshot_bytes(context, store, instance)?;
+        drop(instrumented);
+        let component = self.kept.engine.translate(&bytes).map_err(|error| {
             LoadError::component(format!("its snapshot can't be compiled: {error:#}"))
-        })
+        })?;
+        let (guest, _) = self.kept.describe(&component)?;
+        let again = self.kept.defaults(&guest, ty);
+        if again.is_ok_and(|again| again == defaults) {
+            return made(&component, None, true, log);
+        }
+        let why =
+            "`defaults` returns something else after `configure`; return a constant".to_owned();
+        let component = compile(&self.kept, self.request.bytes)?;
+        made(&component, Some(why), false, log)
     }
+}
+
+fn compile(load: &Load<'_>, bytes: &[u8]) -> Result<Component, LoadError> {
+    let compiled = load.engine.translate(bytes);
+    compiled.map_err(|error| LoadError::component(format!("can't be compiled: {error:#}")))
+}
+
+/// Makes a component of the state of a configured instance.
+fn snapshot_bytes(
+    context: &ComponentContext<'_>,
+    mut store: Store<State>,
+    instance: Instance,
+) -> Result<Vec<u8>, LoadError> {
+    // Allows the accessors to read a memory that the guest has filled.
+    store
+        .data_mut()
+        .allow(MAX_MEMORIES as usize * ACCESSOR_MEMORY);
+    // wizer reads the whole memory, in place.
+    store.set_hostcall_fuel(usize::MAX);
+    let mut access = Access {
+        store: &mut store,
+        instance,
+    };
+    pollster::block_on(Wizer::new().snapshot_component(context, &mut access))
+        .map_err(|error| LoadError::component(format!("can't be snapshotted: {error:#}")))
 }
 
 fn made(

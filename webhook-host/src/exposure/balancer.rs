@@ -58,7 +58,7 @@ pub(super) fn balancer(service: &Service, providers: &[ProviderId]) -> Balancer 
 }
 
 /// Returns the controllers that serve a Service: one for each kind of Node, or those of its class.
-fn serving(
+pub(super) fn serving(
     service: &Service,
     providers: &[ProviderId],
 ) -> Result<Vec<&'static Controller>, &'static str> {

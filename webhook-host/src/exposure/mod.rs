@@ -8,10 +8,12 @@
 mod balancer;
 mod converted;
 mod door;
+mod infrastructure;
 mod reach;
 mod written;
 
 pub use door::{Door, DoorKind, Opens};
+pub(crate) use infrastructure::Infrastructures;
 pub(crate) use reach::Reach;
 pub use written::Written;
 

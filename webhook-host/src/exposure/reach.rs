@@ -2,7 +2,10 @@
 //! the annotations that load balancer controllers read, each in its own way (`sallyport_facts`, the
 //! tables that the policies use).
 
+use super::balancer::serving;
 use super::converted::converted;
+use super::provider;
+use sallyport_core::contract::review::Provider;
 use sallyport_core::contract::service::Service;
 use sallyport_facts::Controller;
 use sallyport_facts::exposing::EXPOSING;
@@ -21,8 +24,9 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    /// Compares, for each controller, the Service with one without annotations and class.
-    pub(crate) fn of(service: &Service) -> Self {
+    /// Compares, for each controller, the Service with one without annotations and class. Where the
+    /// controllers of all Nodes are known, only those count.
+    pub(crate) fn of(service: &Service, nodes: &[Provider]) -> Self {
         let silent = sdk::Service::default();
         let mut service = converted(service);
         service.spec.type_ = Some(sdk::ServiceType::LoadBalancer);
@@ -33,7 +37,18 @@ impl Reach {
             exposing: exposing.map(|(key, _)| key.clone()).collect(),
             ..Self::default()
         };
-        for controller in &CONTROLLERS {
+        let nodes: Vec<_> = nodes.iter().map(|node| provider(&node.id)).collect();
+        let of_nodes = match nodes.as_slice() {
+            [] => None,
+            nodes => serving(&service, nodes).ok(),
+        };
+        let counts = |controller: &&Controller| {
+            let is_it = |known: &&Controller| known.name == controller.name;
+            of_nodes
+                .as_ref()
+                .is_none_or(|known| known.iter().any(is_it))
+        };
+        for controller in CONTROLLERS.iter().filter(counts) {
             let public = controller.public(&service);
             if public.is_none() && controller.public(&silent).is_some() {
                 reach.internal.push(controller.name);

@@ -1,5 +1,6 @@
 //! The files to check, each read once, with the line of every node.
 
+use crate::sources::load;
 use sallyport_core::report::check::{Finding, Level, Subject};
 use sallyport_core::yaml::{self, Located};
 use std::collections::BTreeSet;
@@ -19,13 +20,20 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Returns true for a suite that `serve` runs as a self-test.
+    /// Returns true for a suite that `serve` runs as a self-test. Other tools have a `suite.yaml`
+    /// too.
     pub(super) fn is_suite(&self) -> bool {
-        self.path.file_stem().is_some_and(|stem| {
-            Path::new(stem)
-                .extension()
-                .is_some_and(|end| end == "suite")
-        })
+        let is = |document: &Located, key, expected: fn(&str) -> bool| {
+            let value = document.get(key);
+            value.is_some_and(|value| value.value().as_str().is_some_and(expected))
+        };
+        load::is_suite(&self.path)
+            && self.documents.iter().any(|document| {
+                is(document, "kind", |kind| kind == "Suite")
+                    && is(document, "apiVersion", |version| {
+                        version.starts_with("sallyport.dev/")
+                    })
+            })
     }
 }
 

@@ -8,11 +8,13 @@ mod decoding;
 mod exemptions;
 mod files;
 mod matching;
+mod node_ports;
 mod policy;
 
 use crate::engine::Engine;
 use crate::registry::Registry;
 use files::File;
+pub(crate) use node_ports::ClusterRange;
 use policy::Loader;
 use sallyport_core::decode::DecodeError;
 use sallyport_core::manifest::{API_VERSION, HostConfig, ServicePolicy};
@@ -24,7 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Lints files, and directories with all their sub-directories. Components are read from `modules`,
-/// or from beside each manifest, or are the shipped ones.
+/// or from beside each manifest, or are the shipped ones. `node_ports` are the cluster's; without
+/// them, those of the HostConfig among the files count, if it is the only one.
 ///
 /// A path that can't be read is a finding, too. `subjects` of the report is empty when there is
 /// nothing to check.
@@ -32,11 +35,13 @@ pub(crate) fn lint(
     engine: Arc<Engine>,
     modules: Option<PathBuf>,
     registry: Arc<Registry>,
+    node_ports: Option<ClusterRange>,
     paths: &[PathBuf],
 ) -> CheckReport {
     let (files, unread) = files::find(paths);
+    let node_ports = node_ports.or_else(|| ClusterRange::among(&files));
     let mut linter = Linter {
-        loader: Loader::new(engine, modules, registry),
+        loader: Loader::new(engine, modules, registry, node_ports),
         names: BTreeMap::new(),
         report: CheckReport::default(),
     };

@@ -2,6 +2,7 @@
 //! settings that are allowed but rarely intended.
 
 use super::matching;
+use super::node_ports::ClusterRange;
 use super::{error, finding};
 use crate::engine::Engine;
 use crate::evaluator;
@@ -14,8 +15,10 @@ use sallyport_core::manifest::{
 };
 use sallyport_core::policy::LoadError;
 use sallyport_core::report::check::{Finding, Level, Subject};
-use sallyport_core::suite::Runner;
+use sallyport_core::suite::{Files, Runner};
 use sallyport_core::yaml::Located;
+use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +34,7 @@ pub(super) struct Loader {
     /// The directory of the shipped components, unless the user has named another one.
     shipped: Option<PathBuf>,
     session: Session,
+    node_ports: Option<ClusterRange>,
 }
 
 impl Loader {
@@ -38,6 +42,7 @@ impl Loader {
         engine: Arc<Engine>,
         modules: Option<PathBuf>,
         registry: Arc<Registry>,
+        node_ports: Option<ClusterRange>,
     ) -> Self {
         let session = || registry.session(SourcePolicy::default());
         Self {
@@ -46,6 +51,7 @@ impl Loader {
             shipped: modules.is_none().then(shipped::policies).flatten(),
             modules,
             session: session(),
+            node_ports,
         }
     }
 
@@ -176,39 +182,53 @@ impl Loader {
         stated: Option<&Candidate>,
     ) -> Vec<Finding> {
         let module = manifest.spec.module.clone();
-        match evaluator::load(&self.engine, manifest, component) {
-            Ok(policy) => policy.configured_per_instance().map(|why| {
-                let message =
-                    format!("it is configured anew for every review, which is slow: {why}");
-                let field = if stated.is_some() {
-                    "spec.candidate"
-                } else {
-                    module.field()
-                };
-                finding(Level::Note, document, field, message, "")
-            }),
+        let policy = match evaluator::load(&self.engine, manifest, component) {
+            Ok(policy) => policy,
             Err(problem) => {
                 let problem = problem.in_module(&module, shown);
                 let problem = stated.into_iter().fold(problem, LoadError::in_candidate);
                 let place = |(field, message): (String, String)| error(document, &field, message);
                 return problem.places().map(place).collect();
             }
-        }
-        .into_iter()
-        .collect()
+        };
+        let slow = policy.configured_per_instance().map(|why| {
+            let message = format!("it is configured anew for every review, which is slow: {why}");
+            let field = if stated.is_some() {
+                "spec.candidate"
+            } else {
+                module.field()
+            };
+            finding(Level::Note, document, field, message, "")
+        });
+        let settings = match stated {
+            None => Some("spec.settings"),
+            Some(stated) => stated.settings.as_ref().map(|_| "spec.candidate.settings"),
+        };
+        let odd = self.node_ports.iter().zip(settings);
+        let odd = odd.flat_map(|(range, field)| range.findings(document, &policy, field));
+        slow.into_iter().chain(odd).collect()
     }
 
     /// Runs a suite beside the policies, where the components can be found.
     pub(super) fn suite(&mut self, file: &Path) -> Subject {
-        let search = ModuleSearch {
-            directory: Some(self.directory(file).to_owned()),
-        };
+        let search = SuiteSearch::in_modules(self.modules.clone());
         let source = file.display().to_string();
         let findings = match suites::read(file, &search) {
-            Err(problem) => vec![Finding {
-                message: problem.problem,
-                ..Finding::empty(Level::Error)
-            }],
+            Err(problem) => {
+                // Before a policy is built, its suite says no more than its manifest.
+                let is_unbuilt = search.misses_component.get()
+                    && self.modules.is_none()
+                    && !load::has_modules(self.directory(file));
+                let level = if is_unbuilt {
+                    Level::Note
+                } else {
+                    Level::Error
+                };
+                vec![Finding {
+                    message: problem.problem,
+                    ..Finding::empty(level)
+                }]
+            }
             Ok(suite) => {
                 let ran = self.runner.run_suite(&suite, "");
                 let failed = ran.into_iter().filter_map(|(index, got)| {
@@ -230,6 +250,38 @@ impl Loader {
             service: Some("Suite".to_owned()),
             ..Subject::unread(&source, String::new())
         }
+    }
+}
+
+/// The files that a suite names. Remembers that a component was not found.
+struct SuiteSearch {
+    search: ModuleSearch,
+    misses_component: Cell<bool>,
+}
+
+impl SuiteSearch {
+    /// Searches components in this directory, else where `test` does.
+    fn in_modules(directory: Option<PathBuf>) -> Self {
+        Self {
+            search: ModuleSearch { directory },
+            misses_component: Cell::new(false),
+        }
+    }
+}
+
+impl Files for SuiteSearch {
+    fn text(&self, path: &Path) -> io::Result<String> {
+        self.search.text(path)
+    }
+
+    fn set(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.search.set(path)
+    }
+
+    fn component(&self, file: &str, beside: &Path) -> Result<PathBuf, String> {
+        let found = self.search.find(file, beside);
+        self.misses_component.set(found.is_err());
+        found
     }
 }
 

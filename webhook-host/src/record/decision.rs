@@ -5,7 +5,9 @@
 //! Service that a violation's key quotes. Fields are added, never renamed.
 
 use super::compared::{Compared, Subjects};
-use super::redaction::{self, Redaction, may_quote};
+use super::place;
+use super::quotes::may_quote;
+use super::redaction::Redaction;
 use super::{HashKey, RecordedFunction, Summary, rfc_3339};
 use sallyport_core::admission::{Admission, Evaluation, Function, Outcome};
 use sallyport_core::contract::verdict::Violation;
@@ -225,7 +227,7 @@ impl Decisions {
         if known.contains_key(name) {
             return;
         }
-        let keeps = name.is_empty() || redaction::keeps_user(name, is_compared, &self.subjects);
+        let keeps = name.is_empty() || place::keeps_user(name, is_compared, &self.subjects);
         let shown = if keeps {
             shortened(name)
         } else {

@@ -1,7 +1,7 @@
 //! The fields of a review whose texts a record keeps as they are.
 //!
-//! Invariant: nobody writes free-form texts into them. Used by `redaction`, which hashes all other
-//! texts, and by `compared`.
+//! Invariant: nobody writes free-form texts into them. Used by `place`, which decides about all
+//! texts of a review, and by `compared`.
 
 /// The path of a request's two objects in [`KEPT`].
 pub(super) const OBJECT: &str = "object";

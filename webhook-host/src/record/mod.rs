@@ -13,7 +13,10 @@ mod credential;
 mod decision;
 mod denial;
 mod file;
+mod hash_key;
 mod kept;
+mod place;
+mod quotes;
 mod redaction;
 mod summary;
 
@@ -21,7 +24,7 @@ pub(crate) use compared::{Compared, Subjects};
 pub(crate) use decision::{Decided, Decisions};
 pub(crate) use denial::{Denial, DivergentReview, ReviewParts};
 pub use file::{LogFile, Rotation};
-pub use redaction::{HASHED, HashKey};
+pub use hash_key::{HASHED, HashKey};
 pub(crate) use summary::Summary;
 
 use jiff::Timestamp;

@@ -1,10 +1,10 @@
 //! Hashing of the free-form texts of a review before it is recorded.
 //!
 //! A Service holds texts that nobody meant to publish: a password in an annotation, a customer's
-//! name in a label. A record keeps the fields of [`KEPT`], the texts that decide about the review
-//! ([`Compared`], [`Subjects`]), and the keys of all objects. Every other text and number is
-//! replaced by its hash, also where a policy quotes it. A kept text that looks like a credential is
-//! hashed too.
+//! name in a label. A record keeps the fields of [`super::kept::KEPT`], the texts that decide
+//! about the review ([`Compared`], [`Subjects`]), and the keys of all objects. Every other text
+//! and number is replaced by its hash, also where a policy quotes it. A kept text that looks like a
+//! credential is hashed too.
 //!
 //! Equal values have equal hashes within one file, so that a selector still selects its Pods, and a
 //! field that an update doesn't change stays unchanged. The hash is an HMAC whose key is made for
@@ -12,79 +12,19 @@
 
 use super::compared::{Compared, Subjects};
 use super::credential;
-use super::kept::{KEPT, OBJECT};
-use ring::hmac;
-use ring::rand::SystemRandom;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use super::hash_key::HashKey;
+use super::place::{Place, escaped, keeps};
+use super::quotes::{MAX_VALUES, MIN_UNQUOTED_LENGTH, beginning};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write as _};
-
-/// The prefix of every hash.
-pub const HASHED: &str = "hashed-";
 
 /// The replacement of a text that could quote too many values to search for.
 const REMOVED: &str = "removed";
-
-/// The bytes of an HMAC-SHA256 that are kept: enough to distinguish the values of one file.
-const HASH_BYTES: usize = 8;
-
-/// Shorter values (`true`) occur in many texts by chance, so only those in quotes are replaced.
-const MIN_UNQUOTED_LENGTH: usize = 6;
-
-/// The length of the beginning of a value by which a quote is recognised: policies quote only the
-/// beginning of long values.
-const QUOTE_PREFIX_CHARS: usize = 8;
-
-/// The largest number of values that are searched for in answers. If an object has more, no message
-/// is kept, because searching would take too long.
-const MAX_VALUES: usize = 1000;
 
 /// The members of an answer that quote no values.
 const STRUCTURE: [&str; 8] = [
     "rule", "reason", "field", "policy", "digest", "kind", "op", "path",
 ];
-
-/// A key for the hashes of one file.
-#[derive(Debug, Clone)]
-pub struct HashKey(hmac::Key);
-
-impl HashKey {
-    /// Makes a random key.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the system has no random numbers.
-    pub fn random() -> std::io::Result<Self> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
-        key.map(Self)
-            .map_err(|_| std::io::Error::other("the system's source of random numbers failed"))
-    }
-
-    /// Returns a number of 48 bits in place of another one.
-    fn number(&self, number: &str) -> u64 {
-        let tag = hmac::sign(&self.0, number.as_bytes());
-        tag.as_ref()
-            .iter()
-            .take(6)
-            .fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
-    }
-
-    /// Returns the hash of a text: `hashed-` and 16 hexadecimal digits.
-    pub(super) fn hash(&self, text: &str) -> String {
-        let mut hash = HASHED.to_owned();
-        for byte in hmac::sign(&self.0, text.as_bytes())
-            .as_ref()
-            .iter()
-            .take(HASH_BYTES)
-        {
-            let _ = write!(hash, "{byte:02x}");
-        }
-        hash
-    }
-}
 
 /// The redaction of one review.
 #[derive(Debug)]
@@ -272,251 +212,6 @@ impl Redaction<'_> {
     }
 }
 
-/// Returns true if a record keeps the text at a place of the review.
-fn keeps(place: &Place, text: &str, compared: &Compared, subjects: &Subjects) -> bool {
-    let (parent, name) = (place.parent(), place.name());
-    let decides = match parent {
-        "object/metadata/annotations" => {
-            // The annotation with the manifest as it was applied repeats everything.
-            (compared.annotation(name) || subjects.annotation(name))
-                && !credential::is_named_like_one(name)
-        }
-        "object/metadata/labels" | "object/spec/selector" => compared.label(name),
-        "object/spec" if name == "externalName" => compared.external_name(),
-        "object/status/conditions" if name == "message" => compared.condition_messages(),
-        "request/userInfo" if name == "uid" => compared.user_uid(),
-        "request/userInfo/extra" => {
-            compared.user_extra(name) && !credential::is_named_like_one(name)
-        }
-        "request/userInfo" if matches!(name, "username" | "groups") => {
-            return keeps_user(text, compared.user(), subjects);
-        }
-        // Names may look like credentials, and records are found by them.
-        "request" | "object/metadata" if matches!(name, "name" | "namespace" | "uid") => {
-            return true;
-        }
-        _ => KEPT
-            .iter()
-            .any(|(path, members)| *path == parent && members.contains(&name)),
-    };
-    decides && !credential::looks_like_one(text)
-}
-
-/// A place in the review.
-#[derive(Debug, Default)]
-struct Place {
-    /// The path as in [`KEPT`]: `object/spec/ports/name`.
-    path: String,
-    /// The position in the path where its last member begins.
-    name: usize,
-    /// The JSON Pointer.
-    pointer: String,
-}
-
-impl Place {
-    fn parent(&self) -> &str {
-        self.path[..self.name].trim_end_matches('/')
-    }
-
-    fn name(&self) -> &str {
-        &self.path[self.name..]
-    }
-
-    fn element(&mut self, index: usize, then: impl FnOnce(&mut Self)) {
-        let end = self.pointer.len();
-        let _ = write!(self.pointer, "/{index}");
-        then(self);
-        self.pointer.truncate(end);
-    }
-
-    fn member(&mut self, name: &str, then: impl FnOnce(&mut Self)) {
-        let pointer = self.pointer.len();
-        let _ = write!(self.pointer, "/{}", escaped(name));
-        self.step(name, then);
-        self.pointer.truncate(pointer);
-    }
-
-    /// Goes to a member and back, without its pointer.
-    fn step<T>(&mut self, name: &str, then: impl FnOnce(&mut Self) -> T) -> T {
-        let (begin, end) = (self.name, self.path.len());
-        let done = if self.path == "request" && matches!(name, "object" | "oldObject") {
-            let outer = std::mem::replace(&mut self.path, OBJECT.to_owned());
-            self.name = 0;
-            let done = then(self);
-            self.path = outer;
-            done
-        } else {
-            if end > 0 {
-                self.path.push('/');
-            }
-            self.name = self.path.len();
-            self.path.push_str(name);
-            let done = then(self);
-            self.path.truncate(end);
-            done
-        };
-        self.name = begin;
-        done
-    }
-}
-
-/// Returns false if none of the texts quotes a value that a record of this review hashes, so that
-/// [`Redaction::scrub`] would leave them as they are. May return true where it would, too. Takes a
-/// fraction of the time, because nothing is hashed or copied.
-///
-/// # Errors
-///
-/// Fails when the body nests too deeply for a JSON value.
-pub(super) fn may_quote(
-    body: &[u8],
-    texts: &[&str],
-    compared: &Compared,
-    subjects: &Subjects,
-) -> serde_json::Result<bool> {
-    let mut search = Search {
-        texts,
-        compared,
-        subjects,
-        place: Place::default(),
-        values: 0,
-        is_found: false,
-    };
-    let mut review = serde_json::Deserializer::from_slice(body);
-    (&mut search).deserialize(&mut review)?;
-    Ok(search.is_found || search.values > MAX_VALUES)
-}
-
-/// A search of texts for the values of a review, which is read without a tree.
-struct Search<'a> {
-    texts: &'a [&'a str],
-    compared: &'a Compared,
-    subjects: &'a Subjects,
-    place: Place,
-    /// The texts so far, those included that a record keeps.
-    values: usize,
-    is_found: bool,
-}
-
-impl Search<'_> {
-    fn text(&mut self, value: &str) {
-        if value.is_empty() {
-            return;
-        }
-        self.values += 1;
-        self.is_found |=
-            self.is_quoted(value) && !keeps(&self.place, value, self.compared, self.subjects);
-    }
-
-    fn number(&mut self, number: &serde_json::Number) {
-        let number = number.to_string();
-        self.is_found |= self.texts.iter().any(|text| text.contains(&number))
-            && !keeps(&self.place, "", self.compared, self.subjects);
-    }
-
-    /// Returns true if a text has the value, or the beginning of a long one, in either form.
-    fn is_quoted(&self, value: &str) -> bool {
-        let mut texts = self.texts.iter();
-        if value.len() < MIN_UNQUOTED_LENGTH {
-            return texts.any(|text| text.contains('"') && text.contains(&format!("{value:?}")));
-        }
-        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-        let escaped = (!value.bytes().all(is_plain)).then(|| format!("{value:?}"));
-        let escaped = escaped.as_deref().map(|escaped| escaped.trim_matches('"'));
-        texts.any(|text| {
-            text.contains(beginning(value))
-                || escaped.is_some_and(|escaped| text.contains(beginning(escaped)))
-        })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for &mut Search<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Search<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.number(&number.into());
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.number(&number.into());
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        if let Some(number) = serde_json::Number::from_f64(number) {
-            self.number(&number);
-        }
-        Ok(())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.text(text);
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        while values.next_element_seed(&mut *self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(Name(name)) = members.next_key()? {
-            let mut place = std::mem::take(&mut self.place);
-            let done = place.step(&name, |place| {
-                self.place = std::mem::take(place);
-                let done = members.next_value_seed(&mut *self);
-                *place = std::mem::take(&mut self.place);
-                done
-            });
-            self.place = place;
-            done?;
-        }
-        Ok(())
-    }
-}
-
-/// The name of a member, borrowed if it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Returns the beginning of a value by which a quote is recognised.
-fn beginning(value: &str) -> &str {
-    let end = value.char_indices().nth(QUOTE_PREFIX_CHARS);
-    &value[..end.map_or(value.len(), |(end, _)| end)]
-}
-
-/// Returns true if the name of a user or group stays as it is: it is Kubernetes' own, an exemption
-/// names it, or a policy compares names (`is_compared`). One that looks like a credential never
-/// stays.
-pub(super) fn keeps_user(name: &str, is_compared: bool, subjects: &Subjects) -> bool {
-    (is_compared || is_built_in(name) || subjects.name(name)) && !credential::looks_like_one(name)
-}
-
-/// Returns true for users and groups of Kubernetes' own, service accounts included.
-fn is_built_in(name: &str) -> bool {
-    name.starts_with("system:")
-}
-
 /// Returns true if the objects of a request are core/v1 Services, or their status.
 fn is_service(request: &Value) -> bool {
     let text = |pointer| {
@@ -548,13 +243,9 @@ fn replace_number(text: &str, number: &str, hidden: &str) -> String {
     replaced + rest
 }
 
-/// Escapes a key for a JSON Pointer.
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::quotes::may_quote;
     use super::*;
     use serde_json::json;
 
@@ -732,10 +423,5 @@ mod tests {
         let mut answer = json!({"rule": "S10", "message": "found nothing"});
         redaction.scrub(&mut answer);
         assert_eq!(answer, json!({"rule": "S10", "message": REMOVED}));
-    }
-
-    #[test]
-    fn another_file_has_other_hashes() {
-        assert_ne!(key().hash("web"), key().hash("web"));
     }
 }

@@ -1,7 +1,8 @@
 //! Explains a Service by the columns of the comparison of Service types: access scope, ports,
 //! address, cloud, load balancing, use.
 
-use crate::exposure::Reach;
+use crate::exposure::{Infrastructures, Reach};
+use sallyport_core::contract::review::{Cluster, Environment};
 use sallyport_core::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
 use sallyport_core::printable::printable;
 use sallyport_core::report::Detail;
@@ -35,8 +36,14 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Explains a Service that has the API server's defaults filled in.
-    pub fn of(service: &Service, namespace: &str, source: String) -> Self {
+    /// Explains a Service that has the API server's defaults filled in. Without a cluster, whatever
+    /// depends on one is left open.
+    pub fn of(
+        service: &Service,
+        namespace: &str,
+        source: String,
+        cluster: Option<&Cluster>,
+    ) -> Self {
         let meta = &service.metadata;
         let namespace = if meta.namespace.is_empty() {
             namespace
@@ -51,7 +58,11 @@ impl Explanation {
         let spec = &service.spec;
         let row = Row {
             spec,
-            reach: Reach::of(service),
+            reach: Reach::of(
+                service,
+                cluster.map_or(&[][..], |cluster| &cluster.providers[..]),
+            ),
+            cluster,
             dns: format!("{name}.{namespace}.svc"),
         };
         Self {
@@ -72,6 +83,7 @@ impl Explanation {
 struct Row<'a> {
     spec: &'a Spec,
     reach: Reach,
+    cluster: Option<&'a Cluster>,
     dns: String,
 }
 
@@ -123,7 +135,7 @@ impl Row<'_> {
         }
     }
 
-    /// Returns the access scope of a load balancer. Its controller is unknown here, so all
+    /// Returns the access scope of a load balancer. Where the Nodes don't show its controller, all
     /// controllers that read some of its annotations count.
     fn load_balancer_scope(&self) -> String {
         let (internal, public) = (self.reach.internal.join(", "), self.reach.public.join(", "));
@@ -159,8 +171,11 @@ impl Row<'_> {
             Some(number) if self.opens_node_ports() => format!(", on every node at {number}"),
             Some(number) => format!(", nodePort {number} without effect for this type"),
             None if self.opens_node_ports() => {
-                ", on every node at a port that the API server allocates (30000-32767 by default)"
-                    .to_owned()
+                let range = self.cluster.map_or_else(
+                    || "30000-32767 by default".to_owned(),
+                    |cluster| cluster.node_ports.to_string(),
+                );
+                format!(", on every node at a port that the API server allocates ({range})")
             }
             None => String::new(),
         };
@@ -188,6 +203,7 @@ impl Row<'_> {
             ServiceType::ClusterIp => String::new(),
             ServiceType::NodePort => "; any node's IP".to_owned(),
             ServiceType::LoadBalancer => match &spec.load_balancer_ip {
+                _ if self.is_unserved() => "; no external address".to_owned(),
                 Some(ip) => format!("; external IP {ip}, as asked for (deprecated field)"),
                 None if self.reach.internal.is_empty() => {
                     "; an external IP or host name from the provider".to_owned()
@@ -210,10 +226,38 @@ impl Row<'_> {
             (ServiceType::LoadBalancer, Some(class)) => {
                 format!("a controller that serves the class {class}")
             }
-            (ServiceType::LoadBalancer, None) => {
-                "yes (or another load-balancer controller)".to_owned()
-            }
+            (ServiceType::LoadBalancer, None) => self.cloud(),
             _ => "no".to_owned(),
+        }
+    }
+
+    /// Returns true for a load balancer without a class in a cluster whose operator says that no
+    /// controller serves it.
+    fn is_unserved(&self) -> bool {
+        let environment = self.cluster.and_then(|cluster| cluster.environment);
+        environment == Some(Environment::OnPrem) && self.spec.load_balancer_class.is_none()
+    }
+
+    /// The need of a load balancer without a class, and whether the cluster meets it.
+    fn cloud(&self) -> String {
+        const NEED: &str = "yes (or another load-balancer controller)";
+        let Some(cluster) = self.cluster else {
+            return NEED.to_owned();
+        };
+        match cluster.environment {
+            Some(Environment::Cloud) => "yes, and this cluster has one (environment cloud)".into(),
+            Some(Environment::OnPrem) => {
+                "yes, and nothing serves it here (environment onPrem): it stays pending".into()
+            }
+            None => match Infrastructures::of(&cluster.providers) {
+                Infrastructures::Clouds(names) => {
+                    format!("yes, and this cluster has one (its Nodes are on {names})")
+                }
+                Infrastructures::Others(names) => {
+                    format!("{NEED}; the Nodes are on {names}, which has none of its own")
+                }
+                Infrastructures::Unknown => NEED.to_owned(),
+            },
         }
     }
 
@@ -295,12 +339,31 @@ impl Row<'_> {
                     .to_owned(),
             );
         }
+        notes.extend(self.refused_node_ports());
         if spec.publish_not_ready_addresses {
             notes.push(
                 "publishNotReadyAddresses: Pods are reached before they are ready".to_owned(),
             );
         }
         notes
+    }
+
+    /// Warns of each node port outside of the cluster's range.
+    fn refused_node_ports(&self) -> Vec<String> {
+        let (Some(cluster), true) = (self.cluster, self.opens_node_ports()) else {
+            return vec![];
+        };
+        let range = cluster.node_ports;
+        let ports = self.spec.ports.iter().filter_map(|port| port.node_port);
+        ports
+            .filter(|number| !range.contains(*number))
+            .map(|number| {
+                format!(
+                    "nodePort {number} lies outside of the cluster's range {range}: the API server \
+                     refuses it"
+                )
+            })
+            .collect()
     }
 }
 

@@ -388,7 +388,8 @@ pub(crate) fn suite_files(directory: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-fn is_suite(file: &Path) -> bool {
+/// Returns true for a file with the name of a suite.
+pub(crate) fn is_suite(file: &Path) -> bool {
     file.file_stem().is_some_and(|stem| {
         let end = Path::new(stem).extension();
         stem == "suite" || end.is_some_and(|end| end == "suite")

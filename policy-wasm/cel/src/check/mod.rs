@@ -98,6 +98,7 @@ struct Checker<'e> {
 type Checked = (Type, Plan);
 
 impl Checker<'_> {
+    #[cold]
     fn error(&mut self, offset: u32, message: impl Into<String>) -> Checked {
         if self.errors.len() < MAX_ERRORS {
             let error = CompileError::at(self.source, offset, message);

@@ -3,7 +3,6 @@
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::value::{List, Value};
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -187,12 +186,13 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// Escapes a key for a JSON Pointer.
 pub(crate) fn escape_key(key: &str) -> String {
-    key.to_owned().replace('~', "~0").replace('/', "~1")
+    key.replace("~", "~0").replace("/", "~1")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::borrow::ToOwned as _;
 
     #[test]
     fn indexes_count_characters() {

@@ -251,8 +251,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
     if rest.is_empty() {
         return None;
     }
-    let limit = i64::MAX as u128 + u128::from(negative);
-    let mut total: u128 = 0;
+    let mut total: u64 = 0;
     while !rest.is_empty() {
         let (whole, after) = split_digits(rest);
         let (fraction, after) = match after.strip_prefix('.') {
@@ -267,18 +266,23 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
             .unwrap_or(after.len());
         let unit = unit(&after[..end])?;
         rest = &after[end..];
-        let whole = if whole.is_empty() { "0" } else { whole };
-        total += whole.parse::<u64>().ok().map(u128::from)? * unit;
-        total += fraction_of(fraction, unit);
-        if total > limit {
-            return None;
-        }
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().ok()?
+        };
+        let nanos = whole.checked_mul(unit)?;
+        let nanos = nanos.checked_add(fraction_of(fraction, unit))?;
+        total = total.checked_add(nanos)?;
     }
-    let total = i128::try_from(total).ok()?;
-    i64::try_from(if negative { -total } else { total }).ok()
+    if negative {
+        0_i64.checked_sub_unsigned(total)
+    } else {
+        i64::try_from(total).ok()
+    }
 }
 
-fn unit(name: &str) -> Option<u128> {
+fn unit(name: &str) -> Option<u64> {
     Some(match name {
         "ns" => 1,
         "us" | "\u{b5}s" | "\u{3bc}s" => 1000,
@@ -290,11 +294,13 @@ fn unit(name: &str) -> Option<u128> {
     })
 }
 
-/// Returns a decimal fraction of a unit. Digits beyond the 18th don't count.
-fn fraction_of(digits: &str, unit: u128) -> u128 {
+/// Returns a decimal fraction of a unit, calculated in floating point as Go does. Digits beyond the
+/// 18th don't count.
+fn fraction_of(digits: &str, unit: u64) -> u64 {
     let digits = &digits[..digits.len().min(18)];
-    let value: u128 = digits.parse().unwrap_or(0);
-    value * unit / 10u128.pow(digits.len() as u32)
+    let value: u64 = digits.parse().unwrap_or(0);
+    let scale = 10_u64.pow(digits.len() as u32);
+    (value as f64 * (unit as f64 / scale as f64)) as u64
 }
 
 fn split_digits(text: &str) -> (&str, &str) {
@@ -459,6 +465,13 @@ mod tests {
             ("0", 0),
             ("1us2\u{b5}s", 3000),
             (".5m", 30 * SECOND),
+            ("9223372036854775807ns", i64::MAX),
+            ("0.999999999999999999s", SECOND),
+            ("0.9999999999999999999999s", SECOND),
+            (
+                "2562047.788015215h",
+                i64::MAX / SECOND * SECOND + 854_774_000,
+            ),
             ("-9223372036854775808ns", i64::MIN),
         ] {
             assert_eq!(parse_duration(text), Some(nanos), "{text}");

@@ -60,6 +60,7 @@ pub(super) fn parse(pattern: &str) -> Result<Part, String> {
     }
 }
 
+#[cold]
 fn error(problem: &str, at: &str) -> String {
     format!("error parsing regexp: {problem}: `{at}`")
 }

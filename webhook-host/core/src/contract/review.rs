@@ -1,6 +1,7 @@
 //! The interface `review`: a request with its context.
 
 use super::service::{Json, Pair, Service};
+use std::fmt;
 #[cfg(feature = "wasmtime")]
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -162,6 +163,22 @@ pub enum ProviderId {
 pub struct PortRange {
     pub from: u16,
     pub to: u16,
+}
+
+impl PortRange {
+    pub fn contains(self, port: i32) -> bool {
+        (i32::from(self.from)..=i32::from(self.to)).contains(&port)
+    }
+}
+
+/// `30000-32767`, or `30000` for a single port.
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { from, to } if from == to => write!(f, "{from}"),
+            Self { from, to } => write!(f, "{from}-{to}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -162,7 +162,8 @@ pub fn text(report: &CheckReport, view: View) -> String {
         subject_lines(subject, view, &mut text);
     }
     if view.detail != Detail::Quiet {
-        summary(report, &mut text);
+        text += &summary(report);
+        text.push('\n');
     }
     text
 }
@@ -227,9 +228,9 @@ fn subject_lines(subject: &Subject, view: View, text: &mut String) {
     }
 }
 
-/// `5 Services, 9 of 11 policies asked: 3 denied, 1 with warnings, 0 with errors; 1 other object
-/// ignored`.
-fn summary(report: &CheckReport, text: &mut String) {
+/// Counts in a line without its end: `5 Services, 9 of 11 policies asked: 3 denied, 1 with
+/// warnings, 0 with errors; 1 other object ignored`.
+pub fn summary(report: &CheckReport) -> String {
     let services = report
         .subjects
         .iter()
@@ -242,15 +243,14 @@ fn summary(report: &CheckReport, text: &mut String) {
         .collect();
     let [denied, warned, unjudged] =
         [Level::Error, Level::Warning, Level::Unjudged].map(|level| report.count(level));
-    let _ = writeln!(
-        text,
+    format!(
         "{}, {} of {} asked: {denied} denied, {warned} with warnings, {unjudged} with errors; {} \
          ignored",
         counted(services, "Service"),
         asked.len(),
         counted_as(report.policies, "policy", "policies"),
         counted(report.ignored, "other object"),
-    );
+    )
 }
 
 fn verdict(subject: &Subject, view: View) -> String {

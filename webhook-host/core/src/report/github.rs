@@ -1,7 +1,8 @@
 //! GitHub workflow commands: annotations on the lines of a pull request.
 //!
 //! Escaping as in actions/toolkit `packages/core/src/command.ts`: without it, a Service's name
-//! could issue commands.
+//! could issue commands. GitHub shows ten errors and ten warnings of a step as annotations, and the
+//! rest in the log alone: so commands print the summary of the text report beside these lines.
 
 use super::check::{CheckReport, Finding, Level, Subject};
 use crate::suite::TestReport;

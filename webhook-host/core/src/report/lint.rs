@@ -42,9 +42,16 @@ pub fn text(report: &CheckReport, view: View) -> String {
             );
         }
     }
-    if view.detail == Detail::Quiet {
-        return text;
+    if view.detail != Detail::Quiet {
+        text += &summary(report);
+        text.push('\n');
     }
+    text
+}
+
+/// Counts in a line without its end: `3 manifests: 1 error, 0 warnings, 2 notes, 0 files unread; 0
+/// other objects ignored`.
+pub fn summary(report: &CheckReport) -> String {
     let count = |level: Level| findings(report, level);
     let (errors, unread) = (count(Level::Error), count(Level::Unjudged));
     let (warnings, notes) = (count(Level::Warning), count(Level::Note));
@@ -54,8 +61,7 @@ pub fn text(report: &CheckReport, view: View) -> String {
         .filter(|subject| subject.service.is_some())
         .count();
     let ignored = report.ignored;
-    let _ = writeln!(
-        text,
+    format!(
         "{}: {}, {}, {}, {} unread; {} ignored",
         counted(manifests, "manifest"),
         counted(errors, "error"),
@@ -63,8 +69,7 @@ pub fn text(report: &CheckReport, view: View) -> String {
         counted(notes, "note"),
         counted(unread, "file"),
         counted(ignored, "other object"),
-    );
-    text
+    )
 }
 
 /// For programs.

@@ -25,10 +25,16 @@ pub fn text(report: &TestReport, view: View) -> String {
         }
     }
     if view.detail != Detail::Quiet {
-        let (passed, failed) = report.count();
-        let _ = writeln!(text, "{passed} passed, {failed} failed");
+        text += &summary(report);
+        text.push('\n');
     }
     text
+}
+
+/// Counts in a line without its end: `7 passed, 0 failed`.
+pub fn summary(report: &TestReport) -> String {
+    let (passed, failed) = report.count();
+    format!("{passed} passed, {failed} failed")
 }
 
 /// The names of the cases, a line each, with their places.

@@ -77,6 +77,7 @@ pub fn parse(path: &Path, text: &str, files: &dyn Files) -> Result<Suite, SuiteE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::collections::BTreeMap;
     use std::io;
     use std::path::PathBuf;
@@ -200,6 +201,35 @@ mod tests {
             let problem = read(spec).expect_err(expected);
             assert!(problem.starts_with(expected), "{problem}\n{expected}");
         }
+    }
+
+    #[test]
+    fn a_case_changes_single_settings() {
+        let read = |head: &str, case: &str| {
+            let case = CASE.replacen('\n', &format!("\n{case}"), 1);
+            let set = Memory::new(&[("p.yaml", MANIFEST)]);
+            let suite = format!("{head}  cases:\n{case}");
+            parse(Path::new("suite.yaml"), &suite, &set).map_err(|error| error.problem)
+        };
+        let settings = |case: &str| {
+            let head = format!("{HEAD}  settings: {{a: {{b: 1, c: 2}}, d: 3}}\n");
+            let suite = read(&head, case).expect("valid");
+            let policy = &suite.cases[0].setup.policies[0];
+            Value::Object(policy.manifest.spec.settings.clone())
+        };
+        assert_eq!(
+            settings("    settingsPatch: {a: {b: 5}, d: null}\n"),
+            json!({"a": {"b": 5, "c": 2}})
+        );
+        assert_eq!(
+            settings("    settings: {d: 4}\n    settingsPatch: {e: 5}\n"),
+            json!({"d": 4, "e": 5})
+        );
+        let set = HEAD.replace("manifest: p.yaml", "set: p.yaml");
+        let problem = read(&set, "    settingsPatch: {a: 1}\n").err();
+        assert!(
+            problem.is_some_and(|text| text.contains("cases[0].settingsPatch: the policies of a"))
+        );
     }
 
     #[test]

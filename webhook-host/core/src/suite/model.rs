@@ -168,8 +168,11 @@ struct CaseFile {
     namespace: Option<String>,
     /// The time of the request, RFC 3339; by default 2026-01-01T00:00:00Z.
     time: Option<String>,
-    /// Settings in place of those of the suite.
+    /// Settings in place of those of the suite, all of them.
     settings: Option<Map<String, Value>>,
+    /// Changes to the settings of the suite or the manifest, as a JSON merge patch (RFC 7386): what
+    /// is not named stays, and null removes a key.
+    settings_patch: Option<Map<String, Value>>,
     /// Facts in place of those of the suite, all of them.
     inventory: Option<InventoryData>,
     /// A whole AdmissionReview, as an API server sends it.
@@ -421,9 +424,14 @@ impl CaseFile {
             ));
         }
         let settings = self.settings.as_ref().or(spec.settings.as_ref());
-        if settings.is_some() && spec.policy.set.is_some() {
+        let given = match (settings, &self.settings_patch) {
+            (Some(_), _) => Some("settings"),
+            (None, Some(_)) => Some("settingsPatch"),
+            (None, None) => None,
+        };
+        if let Some(given) = given.filter(|_| spec.policy.set.is_some()) {
             return Err(DecodeError::new(
-                "settings",
+                given,
                 "the policies of a set have their own; write them into its manifests",
             ));
         }
@@ -433,6 +441,10 @@ impl CaseFile {
             self.policy.lay_over(&mut manifest["spec"]);
             if let Some(settings) = settings {
                 manifest["spec"]["settings"] = Value::Object(settings.clone());
+            }
+            if let Some(patch) = &self.settings_patch {
+                let patch = Value::Object(patch.clone());
+                json_patch::merge(&mut manifest["spec"]["settings"], &patch);
             }
             let manifest =
                 ServicePolicy::from_value(&manifest).map_err(|error| under("policy", error))?;

@@ -3,8 +3,8 @@
 //! On Linux it gives up: inherited descriptors, new privileges, memory and processor time beyond
 //! its limits, files (it can open none, and write no byte to one), core dumps, and by seccomp every
 //! system call except those that compute, wait, and read and write the pipes. So it has no network,
-//! no files and no other process. It has a lower priority than the serving process, dies with it,
-//! and is ended first when memory is short. Elsewhere only the parent's limits hold.
+//! no files and no other process. It has a lower priority than reviews, dies with the process that
+//! started it, and is ended first when memory is short. Elsewhere only the parent's limits hold.
 
 use super::Limits;
 
@@ -30,9 +30,6 @@ mod linux {
     };
     use std::collections::BTreeMap;
     use std::io;
-
-    /// The child's niceness, so that reviews have precedence.
-    const NICE: libc::c_int = 10;
 
     pub(crate) fn confine(limits: Limits) -> Result<(), String> {
         // Makes the kernel end the child first when memory is short. A sandbox without /proc has no
@@ -74,7 +71,8 @@ mod linux {
             // Missing in kernels before 5.9. There, only descriptors that the parent marked so are
             // closed on exec.
             libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32);
-            checked(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
+            // Adds to the niceness of this process, which anybody may.
+            libc::nice(limits.niceness.into());
             checked(libc::prctl(
                 libc::PR_SET_PDEATHSIG,
                 libc::c_ulong::from(libc::SIGKILL.unsigned_abs()),
@@ -213,6 +211,7 @@ mod linux {
                 confine(Limits {
                     memory: 200 << 20,
                     processor: 60,
+                    niceness: 10,
                 })
                 .expect("this kernel can do so");
                 assert_eq!(possible(&address), [""; 0]);

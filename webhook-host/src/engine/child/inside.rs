@@ -41,7 +41,7 @@ fn work(limits: Limits) -> io::Result<()> {
         memory: job.memory,
         snapshot: job.snapshot,
     };
-    let (made, compilations) = preinit::make(&request, job.slot);
+    let (made, compilations) = preinit::make(&request, job.slot, job.threads);
     let (result, log, code) = match made {
         Ok(made) => {
             let outcome = Outcome {

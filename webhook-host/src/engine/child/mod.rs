@@ -71,6 +71,13 @@ const TIME_PER_MIB: u64 = 5;
 /// limit where the platform has it: other processes need the processors too.
 const WALL_FACTOR: u32 = 10;
 
+/// The bytes of memory without which no further thread compiles: what a component in Rust needs
+/// with one.
+const MEMORY_PER_THREAD: u64 = 64 * MIB;
+
+/// The niceness of a child beside reviews, which have precedence.
+const NICENESS: u8 = 10;
+
 /// The interval at which the parent checks the child. A process can touch some 20 MiB in that time.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -78,7 +85,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 const EXIT_TIME: Duration = Duration::from_secs(1);
 
 /// A job. The component's bytes follow.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Job<'a> {
     name: Cow<'a, str>,
     /// The manifest's settings.
@@ -91,6 +98,8 @@ struct Job<'a> {
     snapshot: bool,
     /// The largest memory limit of any policy: the size of the pool's slots.
     slot: Bytes,
+    /// The number of threads that compile.
+    threads: usize,
 }
 
 /// The reply to a job. Without an error, the compiled code follows.
@@ -182,17 +191,26 @@ struct Limits {
     memory: u64,
     /// The seconds of processor time.
     processor: u64,
+    /// The niceness of the child above that of this process.
+    niceness: u8,
 }
 
 impl Limits {
     /// Returns the limits for a component of this many bytes, given the free memory.
-    fn new(component: usize, free: Option<u64>) -> Result<Self, Failure> {
+    fn new(component: usize, free: Option<u64>, niceness: u8) -> Result<Self, Failure> {
         let memory =
             memory::child_limit(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
         Ok(Self {
             memory,
             processor: BASE_TIME + TIME_PER_MIB * (component as u64).div_ceil(MIB),
+            niceness,
         })
+    }
+
+    /// Returns how many of so many threads the memory is enough for.
+    fn threads(self, most: usize) -> usize {
+        let fit = usize::try_from(self.memory / MEMORY_PER_THREAD).unwrap_or(usize::MAX);
+        fit.min(most).max(1)
     }
 
     fn wall(self) -> Duration {
@@ -201,14 +219,15 @@ impl Limits {
 
     /// Formats the limits for the environment variable.
     fn to_text(self) -> String {
-        format!("{}:{}", self.memory, self.processor)
+        format!("{}:{}:{}", self.memory, self.processor, self.niceness)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (memory, processor) = text.split_once(':')?;
+        let mut numbers = text.split(':');
         Some(Self {
-            memory: memory.parse().ok()?,
-            processor: processor.parse().ok()?,
+            memory: numbers.next()?.parse().ok()?,
+            processor: numbers.next()?.parse().ok()?,
+            niceness: numbers.next()?.parse().ok()?,
         })
     }
 
@@ -233,8 +252,39 @@ pub(super) struct Slow<'a> {
     pub(super) tell: &'a dyn Fn(),
 }
 
-/// Compiles a component in a child process, its settings baked in if `snapshot` says so. `slot` is
-/// the largest memory limit of any policy; `slow` is told if it takes long.
+/// The resources for a compilation.
+#[derive(Debug, PartialEq)]
+pub(super) struct Resources {
+    /// The largest memory limit of any policy.
+    pub(super) slot: Bytes,
+    /// The threads that may compile. Fewer do when memory is short.
+    pub(super) threads: usize,
+    /// The niceness of the child above that of this process.
+    pub(super) niceness: u8,
+}
+
+impl Resources {
+    /// Returns what reviews can spare.
+    pub(super) fn beside_reviews(slot: Bytes) -> Self {
+        Self {
+            slot,
+            threads: 1,
+            niceness: NICENESS,
+        }
+    }
+
+    /// Returns all that a process has which serves nobody.
+    pub(super) fn alone(slot: Bytes) -> Self {
+        Self {
+            slot,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            niceness: 0,
+        }
+    }
+}
+
+/// Compiles a component in a child process, its settings baked in if `snapshot` says so. `slow` is
+/// told if it takes long.
 ///
 /// # Errors
 ///
@@ -243,7 +293,7 @@ pub(super) struct Slow<'a> {
 pub(super) fn compile(
     request: &LoadRequest<'_>,
     snapshot: bool,
-    slot: Bytes,
+    resources: &Resources,
     slow: Slow<'_>,
 ) -> Result<Made, CompileError> {
     static LOCK: Mutex<()> = Mutex::new(());
@@ -254,14 +304,15 @@ pub(super) fn compile(
         return Err(Failure::Start(io::Error::other("this process is such a child")).into());
     }
     let component = request.component.bytes();
-    let limits = Limits::new(component.len(), memory::free())?;
+    let limits = Limits::new(component.len(), memory::free(), resources.niceness)?;
     let job = Job {
         name: Cow::Borrowed(request.name),
         settings: Cow::Borrowed(request.settings),
         settings_type: request.component.settings().map(Cow::Borrowed),
         memory: request.memory,
         snapshot,
-        slot,
+        slot: resources.slot,
+        threads: limits.threads(resources.threads),
     };
     let (reply, code) = converse(limits, &job, component, slow)?;
     if let Some(missing) = reply.unconfined {
@@ -286,14 +337,34 @@ pub(super) fn compile(
     })
 }
 
+/// Lets a child do a job. If the memory is too little for large functions that several threads
+/// compile at the same time, another child does it with one.
 fn converse(
     limits: Limits,
     job: &Job<'_>,
     component: &[u8],
     slow: Slow<'_>,
 ) -> Result<(Reply, Vec<u8>), Failure> {
+    match converse_once(limits, job, component, slow) {
+        Err(Failure::Memory(_)) if job.threads > 1 => {
+            let job = Job {
+                threads: 1,
+                ..job.clone()
+            };
+            converse_once(limits, &job, component, slow)
+        }
+        conversed => conversed,
+    }
+}
+
+fn converse_once(
+    limits: Limits,
+    job: &Job<'_>,
+    component: &[u8],
+    slow: Slow<'_>,
+) -> Result<(Reply, Vec<u8>), Failure> {
     let began = Instant::now();
-    let mut child = start(limits).map_err(Failure::Start)?;
+    let mut child = start(limits, job.threads).map_err(Failure::Start)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
@@ -315,11 +386,13 @@ fn converse(
     })
 }
 
-fn start(limits: Limits) -> io::Result<Child> {
+fn start(limits: Limits, threads: usize) -> io::Result<Child> {
     let mut command = Command::new(program()?);
     command
         .env_clear()
         .env(VARIABLE, limits.to_text())
+        // Read by rayon, which wasmtime compiles with. It can't see a container's limit itself.
+        .env("RAYON_NUM_THREADS", threads.to_string())
         .current_dir("/");
     // mimalloc, the allocator on musl, would begin with a GiB of writable memory, which counts
     // against the child's limit though little of it is used.
@@ -491,20 +564,42 @@ mod tests {
         bytes
     }
 
-    fn failure(limits: Limits, component: &[u8]) -> String {
-        let job = Job {
+    #[test]
+    fn threads_are_as_many_as_fit_into_the_memory() {
+        let threads = |memory, most| {
+            let limits = Limits {
+                memory: memory * MIB,
+                processor: 60,
+                niceness: 0,
+            };
+            limits.threads(most)
+        };
+        assert_eq!(threads(1024, 4), 4);
+        assert_eq!(threads(194, 64), 3);
+        assert_eq!(threads(64, 64), 1);
+        assert_eq!(threads(10, 64), 1);
+        assert_eq!(threads(1024, 1), 1);
+    }
+
+    const UNTOLD: Slow<'static> = Slow {
+        after: Duration::MAX,
+        tell: &|| {},
+    };
+
+    fn job(threads: usize) -> Job<'static> {
+        Job {
             name: "tried".into(),
             settings: Cow::Owned(Map::new()),
             settings_type: None,
             memory: 1 << 20,
             snapshot: true,
             slot: Bytes::new(1 << 20),
-        };
-        let slow = Slow {
-            after: Duration::MAX,
-            tell: &|| {},
-        };
-        match converse(limits, &job, component, slow) {
+            threads,
+        }
+    }
+
+    fn failure(limits: Limits, component: &[u8]) -> String {
+        match converse(limits, &job(1), component, UNTOLD) {
             Err(failure) => failure.to_string(),
             Ok((reply, _)) => format!("{:?}", reply.result.map(|_| ())),
         }
@@ -515,6 +610,7 @@ mod tests {
         let limits = Limits {
             memory: 100 * MIB,
             processor: 60,
+            niceness: 0,
         };
         let error = failure(limits, &component(1, 1000, 3000));
         assert!(
@@ -524,10 +620,29 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_need_too_much_memory_together_give_way_to_one() {
+        let limits = Limits {
+            memory: 160 * MIB,
+            processor: 60,
+            niceness: 0,
+        };
+        let (component, job) = (component(8, 200, 600), job(8));
+        let together = converse_once(limits, &job, &component, UNTOLD);
+        assert!(matches!(together, Err(Failure::Memory(_))));
+        let (reply, _) = converse(limits, &job, &component, UNTOLD).expect("it fits");
+        let problems = reply.result.map(drop).expect_err("it is no policy");
+        assert!(
+            format!("{problems:?}").contains("sallyport:policy"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
     fn a_child_that_needs_too_much_processor_time_is_ended() {
         let limits = Limits {
             memory: MAX_MEMORY,
             processor: 1,
+            niceness: 0,
         };
         let error = failure(limits, &component(2000, 100, 100));
         let ended = [
@@ -542,6 +657,7 @@ mod tests {
         let limits = Limits {
             memory: MAX_MEMORY,
             processor: 60,
+            niceness: 0,
         };
         let error = failure(limits, &component(1, 1, 1));
         assert!(error.contains("sallyport:policy"), "{error}");

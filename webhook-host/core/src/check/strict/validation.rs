@@ -29,12 +29,11 @@ struct Added<'a>(Option<&'a mut Refusal>);
 
 impl Added<'_> {
     /// States the API server's words.
-    fn says<W: Into<Option<String>>>(self, words: impl FnOnce() -> W) -> Self {
-        let Self(refusal) = self;
-        Self(refusal.map(|refusal| {
+    fn says<W: Into<Option<String>>>(mut self, words: impl FnOnce() -> W) -> Self {
+        if let Self(Some(refusal)) = &mut self {
             refusal.words = words().into();
-            refusal
-        }))
+        }
+        self
     }
 
     /// States the path that the API server names.

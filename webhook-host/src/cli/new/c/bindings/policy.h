@@ -181,7 +181,8 @@ typedef struct service_spec_t {
   policy_list_string_t   external_ips;
   policy_option_string_t   external_name;
   policy_option_string_t   external_traffic_policy;
-  // True if a client certainly set `externalTrafficPolicy`; false where it may be the default, Cluster.
+  // True if a client certainly set `externalTrafficPolicy`; false where it may be the default, Cluster. Only server-side
+  // apply shows that it is not: managedFields of other requests list defaults, too. True where there are no managedFields.
   bool   external_traffic_policy_by_client;
   policy_option_s32_t   health_check_node_port;
   // True if a client set `healthCheckNodePort` (managedFields); false if the API server allocated it.

@@ -121,7 +121,10 @@ declare module 'sallyport:policy/service@0.2.0' {
     externalIps: string[];
     externalName?: string;
     externalTrafficPolicy?: string;
-    /** True if a client certainly set `externalTrafficPolicy`; false where it may be the default, Cluster. */
+    /**
+     * True if a client certainly set `externalTrafficPolicy`; false where it may be the default, Cluster. Only server-side
+     * apply shows that it is not: managedFields of other requests list defaults, too. True where there are no managedFields.
+     */
     externalTrafficPolicyByClient: boolean;
     healthCheckNodePort?: number;
     /** True if a client set `healthCheckNodePort` (managedFields); false if the API server allocated it. */
