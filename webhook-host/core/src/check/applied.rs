@@ -236,7 +236,7 @@ mod tests {
     }
 
     const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {type: \
-        NodePort, ports: [{port: 80}, {port: 81, nodePort: 30081}]}\n";
+        NodePort, ports: [{name: a, port: 80}, {name: b, port: 81, nodePort: 30081}]}\n";
 
     #[test]
     fn what_is_applied_has_defaults_and_allocated_ports() {
