@@ -3,8 +3,8 @@
 //! `configure` runs once, on an instrumented copy of the component; wasmtime-wizer makes a
 //! component of the state that it leaves behind, and every evaluation instantiates that snapshot.
 //! So a component is compiled twice: the copy quickly, since its code runs once, and the snapshot
-//! well. Both halves of wizer are driven from here: `configure` gets typed values instead of text, and
-//! wizer's own runner is avoided, because it unwraps when a guest misbehaves.
+//! well. Both halves of wizer are driven from here: `configure` gets typed values instead of text,
+//! and wizer's own runner is avoided, because it unwraps when a guest misbehaves.
 //!
 //! A later load can ask only the snapshot for its defaults, so a policy whose defaults change when
 //! it is configured is not snapshotted. Called by `child`.
