@@ -28,6 +28,8 @@ pub(super) struct Peer {
     opened: Instant,
     /// Requests whose response is not completely written.
     requests: AtomicUsize,
+    /// Requests that wait for a permit.
+    waiting: AtomicUsize,
     /// In-flight slots that its requests hold.
     reviews: AtomicUsize,
     /// The end of the last request.
@@ -54,6 +56,12 @@ const TICKS: u64 = 64;
 
 /// An open request; dropped when its response is written.
 pub(super) struct OpenRequest(Arc<Peer>);
+
+/// A request that waits for a permit.
+pub(super) struct WaitingRequest {
+    peer: Arc<Peer>,
+    is_only: bool,
+}
 
 /// A request that waits for its client, which is to send the body or to read the response.
 pub(super) struct Wait {
@@ -83,6 +91,7 @@ impl Peer {
             is_api_server: AtomicBool::new(is_api_server),
             opened: Instant::now(),
             requests: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             reviews: AtomicUsize::new(0),
             last_request_end: AtomicU64::new(0),
             head_began: AtomicU64::new(0),
@@ -141,6 +150,15 @@ impl Peer {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.head_began.store(0, Ordering::Relaxed);
         OpenRequest(Arc::clone(self))
+    }
+
+    /// Counts a request as waiting for a permit while the result lives.
+    pub(super) fn wait_for_permit(self: &Arc<Self>) -> WaitingRequest {
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        WaitingRequest {
+            is_only: waiting == 0 && self.requests() == 0,
+            peer: Arc::clone(self),
+        }
     }
 
     /// Counts a request as waiting for its body while the result lives.
@@ -265,6 +283,19 @@ impl Peer {
     }
 }
 
+impl WaitingRequest {
+    /// Returns true if the connection had no other request when this one began to wait.
+    pub(super) fn is_only(&self) -> bool {
+        self.is_only
+    }
+}
+
+impl Drop for WaitingRequest {
+    fn drop(&mut self) {
+        self.peer.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         let peer = &self.0;
@@ -374,6 +405,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn the_longest_wait_is_the_one_that_began_first() {
@@ -389,5 +421,18 @@ mod tests {
         assert_eq!(waits.oldest(6_600), Some(700));
         waits.end(7);
         assert_eq!(waits.oldest(6_600), Some(6_500));
+    }
+
+    #[test]
+    fn only_the_first_request_of_a_connection_waits_alone() {
+        let peer = Peer::new(Ipv4Addr::LOCALHOST.into(), false);
+        let first = peer.wait_for_permit();
+        assert!(first.is_only());
+        assert!(!peer.wait_for_permit().is_only());
+        drop(first);
+        let open = peer.begin();
+        assert!(!peer.wait_for_permit().is_only());
+        drop(open);
+        assert!(peer.wait_for_permit().is_only());
     }
 }

@@ -51,8 +51,8 @@ const CONNECTION_ATTEMPTS: usize = 20;
 const REQUEST_ATTEMPTS: usize = 4;
 
 /// Requests that may wait for a permit; nothing else limits them meanwhile. A quarter is for
-/// connections without another open request, as an API server's are over HTTP/1.1, so that one
-/// client with hundreds of streams can't take them all.
+/// connections without another request, open or waiting, as an API server's are over HTTP/1.1, so
+/// that clients with hundreds of streams can't take them all.
 const MAX_WAITING_REQUESTS: usize = 128;
 
 /// The permits that can run out.
@@ -145,14 +145,22 @@ impl Permits {
         })
     }
 
-    /// Waits until a permit may be free, at most `EVICTION_INTERVAL`.
-    async fn freed(&self, is_api_server: bool) {
-        let scarce = if is_api_server || self.free() == 0 {
-            &self.all
-        } else {
-            &self.unreserved
+    /// Waits for a permit, at most `EVICTION_INTERVAL`. Who waits longest is served first, also
+    /// before those who take one without waiting.
+    async fn wait(&self, is_api_server: bool) -> Option<Permit> {
+        let one = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
+        let permit = async {
+            let unreserved = if is_api_server {
+                None
+            } else {
+                Some(one(&self.unreserved).await.ok()?)
+            };
+            Some(Permit {
+                _any: one(&self.all).await.ok()?,
+                unreserved,
+            })
         };
-        let _ = tokio::time::timeout(EVICTION_INTERVAL, scarce.acquire()).await;
+        tokio::time::timeout(EVICTION_INTERVAL, permit).await.ok()?
     }
 
     /// Returns the number of free permits, reserved ones included.
@@ -201,13 +209,15 @@ impl Peers {
                 .iter()
                 .any(|range| range.contains(&address)),
         );
+        if let Some(permit) = self.connections.take(peer.is_api_server()) {
+            return Some(self.admit(peer, permit));
+        }
         for _ in 0..CONNECTION_ATTEMPTS {
-            if let Some(permit) = self.connections.take(peer.is_api_server()) {
-                return Some(self.admit(peer, permit));
-            }
             self.warn_if_newly_full(metrics);
             self.evict(Scarce::Connections, Some(&peer), metrics);
-            self.connections.freed(peer.is_api_server()).await;
+            if let Some(permit) = self.connections.wait(peer.is_api_server()).await {
+                return Some(self.admit(peer, permit));
+            }
         }
         None
     }
@@ -251,12 +261,11 @@ impl Peers {
         if let Some(permit) = self.requests.take(peer.is_api_server()) {
             return Some(request(permit));
         }
-        let has_others = peer.requests() > 0;
-        let _waits = self.waiting_requests.take(!has_others)?;
+        let waiting = peer.wait_for_permit();
+        let _waits = self.waiting_requests.take(waiting.is_only())?;
         for _ in 0..REQUEST_ATTEMPTS {
             self.evict(Scarce::Requests, Some(peer), metrics);
-            self.requests.freed(peer.is_api_server()).await;
-            if let Some(permit) = self.requests.take(peer.is_api_server()) {
+            if let Some(permit) = self.requests.wait(peer.is_api_server()).await {
                 return Some(request(permit));
             }
         }
