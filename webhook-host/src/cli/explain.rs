@@ -7,7 +7,7 @@ use crate::report::explanation::{self, Explanation};
 use crate::sources::load;
 use anyhow::bail;
 use clap::Args;
-use sallyport_core::check::defaults;
+use sallyport_core::api_server::defaults;
 use sallyport_core::inventory::Inventory;
 use sallyport_core::service;
 use std::path::PathBuf;

@@ -7,9 +7,10 @@
 
 use super::allocation::Choice;
 use super::judge::{Judge, Request, key};
+use super::owned;
 use super::strict::{self, Rejection};
-use super::{defaults, owned};
 use crate::admission::{AdmissionResponse, Function, Outcome};
+use crate::api_server::defaults;
 use crate::contract::review::Phase;
 use crate::yaml::Located;
 use serde_json::{Map, Value};

@@ -6,9 +6,10 @@
 
 use super::allocation::{self, Allocation, Choice};
 use super::findings::{exempt_policies, in_deletion, whole};
+use super::owned;
 use super::reviewer::Reviewer;
-use super::{defaults, owned};
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
+use crate::api_server::defaults;
 use crate::contract::review::{Phase, PortRange};
 use crate::inventory::NAME_LABEL;
 use crate::policy::Policy;

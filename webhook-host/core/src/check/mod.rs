@@ -8,7 +8,6 @@
 mod allocation;
 mod applied;
 mod conflicts;
-pub mod defaults;
 mod findings;
 mod judge;
 mod likeness;
@@ -23,6 +22,7 @@ pub use manifests::{Manifests, Origin};
 pub use strict::{Problem, Rejection};
 
 use crate::admission::Admission;
+use crate::api_server::defaults;
 use crate::decode::{self, describe};
 use crate::inventory::{InventoryData, NamespaceData};
 use crate::report::check::{Finding, Subject};

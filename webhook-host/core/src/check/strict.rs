@@ -5,32 +5,24 @@
 //! a Service that does not decode: `admission` reports that (rule S16). `rejection` is the whole
 //! answer to one request.
 
-mod fields;
-mod names;
 mod rejection;
-mod validation;
-mod words;
 
 pub use rejection::{Problem, Rejection};
 pub(super) use rejection::{invalid, undecoded};
 
-use super::defaults;
+use crate::api_server::{self, Refusal, Refusals, defaults};
 use crate::decode;
 use crate::report::check::{Finding, Level};
 use crate::yaml::Located;
 use k8s_openapi::api::core::v1::Service;
-use validation::Refusals;
 
 /// The author of these findings, in place of a policy's name.
 const API_SERVER: &str = "kubernetes";
 
-/// The types of Services.
-const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-
 /// Returns what the API server refuses in a Service that is about to be created.
 pub(super) fn findings(located: &Located) -> Vec<Finding> {
     let mut value = located.value();
-    let unknown = fields::unknown(&value);
+    let unknown = api_server::unknown(&value);
     defaults::apply(&mut value);
     let mut refusals = Refusals::default();
     if let Ok(service) = decode::from_value::<Service>(&value) {
@@ -38,20 +30,6 @@ pub(super) fn findings(located: &Located) -> Vec<Finding> {
     }
     let all = unknown.into_iter().chain(refusals.into_inner());
     all.map(|refusal| finding(refusal, located)).collect()
-}
-
-/// A field that the API server refuses.
-#[derive(Debug, PartialEq, Eq)]
-struct Refusal {
-    /// JSON path from the Service's root.
-    field: String,
-    /// The value found and what is allowed.
-    problem: String,
-    fix: String,
-    /// The API server's words, where they are known.
-    words: Option<String>,
-    /// The path that the API server names, where it is another.
-    at: Option<String>,
 }
 
 fn finding(refusal: Refusal, located: &Located) -> Finding {

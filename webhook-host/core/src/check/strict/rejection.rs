@@ -4,8 +4,7 @@
 //! It decodes the request, then asks mutating webhooks, allocates node ports, validates, and asks
 //! validating webhooks last. The first of these that fails is the answer.
 
-use super::validation::Refusals;
-use super::{Refusal, fields, words};
+use crate::api_server::{self, Refusal, Refusals, words};
 use crate::contract::review::PortRange;
 use crate::decode;
 use crate::yaml::{self, Located};
@@ -63,7 +62,7 @@ pub(in crate::check) fn undecoded(located: &Located) -> Option<Rejection> {
             text: words.unwrap_or(error.problem),
         }));
     }
-    let mut unknown: Vec<_> = fields::unknown(&service)
+    let mut unknown: Vec<_> = api_server::unknown(&service)
         .into_iter()
         .map(|refusal| refusal.field)
         .collect();
