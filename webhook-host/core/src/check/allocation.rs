@@ -3,25 +3,36 @@
 //!
 //! A manifest leaves them out, but policies see the object that has them. Therefore `check` asks
 //! about several objects that the API server could make of a manifest, and compares the verdicts.
-//! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`. No policy is
-//! named here: the numbers at which a verdict can change are those in the settings of the loaded
+//! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`; those of
+//! addresses are in `api_server::update`. No policy is named here: the numbers at which a verdict can change are those in the settings of the loaded
 //! policies, and these are tried.
 
+use crate::api_server::update::{Families, Family, forwards, is_absent, is_set, ports};
 use crate::contract::review::PortRange;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Choices that are tried at most. Each is one review; the shipped policies need four to twenty.
 const MAX_CHOICES: usize = 128;
 
-/// Cluster IPs, one of each family: ranges differ from cluster to cluster.
-const CLUSTER_IPS: [(&str, &str); 2] = [("10.96.0.10", "IPv4"), ("fd00:10:96::a", "IPv6")];
+/// The families of cluster IPs that a cluster may have. It is taken for a dual-stack one, in which a
+/// Service that prefers two families exposes more: see `judge`.
+const CLUSTERS: [Families; 2] = [
+    Families {
+        primary: Family::V4,
+        is_dual: true,
+    },
+    Families {
+        primary: Family::V6,
+        is_dual: true,
+    },
+];
 
 /// The fields of a Service that are left to the API server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Allocation {
     /// Indexes of ports that get one node port together: the API server gives ports of one number
-    /// the same one.
+    /// the same one, when it creates a Service.
     groups: Vec<Vec<usize>>,
     health_check: bool,
     cluster_ip: bool,
@@ -32,7 +43,8 @@ pub(super) struct Allocation {
 pub(super) struct Choice {
     /// The first node port; more of them follow it.
     first: u16,
-    cluster_ip: (&'static str, &'static str),
+    /// The families of the cluster.
+    pub(super) families: Families,
 }
 
 impl Choice {
@@ -40,14 +52,35 @@ impl Choice {
     pub(super) fn first(range: PortRange) -> Self {
         Self {
             first: range.from,
-            cluster_ip: CLUSTER_IPS[0],
+            families: CLUSTERS[0],
         }
+    }
+
+    /// Returns the choice in a cluster that has one family.
+    pub(super) fn single_stack(self) -> Self {
+        let families = Families {
+            is_dual: false,
+            ..self.families
+        };
+        Self { families, ..self }
     }
 }
 
 impl Allocation {
-    /// The fields that a Service with the API server's defaults leaves out.
+    /// The fields that a Service with the API server's defaults leaves out, when it is created.
     pub(super) fn of(service: &Value) -> Self {
+        Self::with(service, |spec| unset_ports(spec))
+    }
+
+    /// The fields that an update leaves out, which has what the old Service had.
+    pub(super) fn of_update(service: &Value) -> Self {
+        Self::with(service, |spec| {
+            let groups = unset_ports(spec).into_iter().flatten();
+            groups.map(|index| vec![index]).collect()
+        })
+    }
+
+    fn with(service: &Value, groups: impl Fn(&Value) -> Vec<Vec<usize>>) -> Self {
         let spec = &service["spec"];
         let kind = spec["type"].as_str().unwrap_or_default();
         let opens = match kind {
@@ -55,12 +88,11 @@ impl Allocation {
             "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != false,
             _ => false,
         };
-        let groups = if opens { unset_ports(spec) } else { vec![] };
+        let groups = if opens { groups(spec) } else { vec![] };
         let health_check = kind == "LoadBalancer"
             && spec["externalTrafficPolicy"] == "Local"
             && !is_set(&spec["healthCheckNodePort"]);
-        let forwards = matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer");
-        let cluster_ip = forwards
+        let cluster_ip = forwards(spec)
             && ["clusterIP", "clusterIPs"]
                 .iter()
                 .all(|key| is_absent(&spec[*key]));
@@ -101,25 +133,18 @@ impl Allocation {
         let numbers = match self.has_ports() {
             true => numbers(range, settings),
             // Two choices, so that both address families are tried.
-            false => vec![
-                range.from;
-                if self.cluster_ip {
-                    CLUSTER_IPS.len()
-                } else {
-                    1
-                }
-            ],
+            false => vec![range.from; if self.cluster_ip { CLUSTERS.len() } else { 1 }],
         };
-        let families = CLUSTER_IPS.iter().cycle();
+        let clusters = CLUSTERS.iter().cycle();
         numbers
             .into_iter()
-            .zip(families)
-            .map(|(first, &cluster_ip)| Choice { first, cluster_ip })
+            .zip(clusters)
+            .map(|(first, &families)| Choice { first, families })
             .collect()
     }
 
-    /// Fills in what the API server would have chosen. Returns the choice that is left for another
-    /// object.
+    /// Fills in the ports that the API server would have chosen. Returns the choice that is left for
+    /// another object.
     pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
             return choice;
@@ -147,13 +172,6 @@ impl Allocation {
         }
         if self.health_check {
             spec.insert("healthCheckNodePort".to_owned(), take().into());
-        }
-        if self.cluster_ip {
-            let (address, family) = choice.cluster_ip;
-            spec.insert("clusterIP".to_owned(), address.into());
-            spec.insert("clusterIPs".to_owned(), json!([address]));
-            fill_absent(spec, "ipFamilies", || json!([family]));
-            fill_absent(spec, "ipFamilyPolicy", || "SingleStack".into());
         }
         Choice {
             first: next,
@@ -202,75 +220,6 @@ pub(super) fn share(service: &mut Value) {
     for port in all.into_iter().flatten().filter(|port| port.is_object()) {
         let number = port["port"].as_i64().and_then(|number| chosen.get(&number));
         if let (Some(number), false) = (number, is_set(&port["nodePort"])) {
-            port["nodePort"] = number.clone();
-        }
-    }
-}
-
-/// Takes over from the old object what an update leaves out: addresses and node ports
-/// (`patchAllocatedValues` in Kubernetes' `pkg/registry/core/service/storage/alloc.go`), and what
-/// no client may change.
-pub(super) fn carry_over(service: &mut Value, old: &Value) {
-    let forwards = |spec: &Value| {
-        matches!(
-            spec["type"].as_str(),
-            Some("ClusterIP" | "NodePort" | "LoadBalancer")
-        )
-    };
-    let opens = |spec: &Value| matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
-    let checks =
-        |spec: &Value| spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
-    let deleted = old["metadata"]
-        .get("deletionTimestamp")
-        .filter(|time| !time.is_null());
-    let meta = service.get_mut("metadata").and_then(Value::as_object_mut);
-    if let (Some(meta), Some(deleted)) = (meta, deleted) {
-        meta.insert("deletionTimestamp".to_owned(), deleted.clone());
-    }
-    let old = &old["spec"];
-    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let new = Value::Object(spec.clone());
-    let mut copy = |keys: &[&str]| {
-        for key in keys
-            .iter()
-            .filter(|key| is_absent(&new[**key]) || new[**key] == 0)
-        {
-            if !is_absent(&old[*key]) {
-                spec.insert((*key).to_owned(), old[*key].clone());
-            }
-        }
-    };
-    if forwards(&new) && forwards(old) {
-        copy(&["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
-    }
-    if checks(&new) && checks(old) {
-        copy(&["healthCheckNodePort"]);
-    }
-    if opens(&new) && opens(old) {
-        carry_node_ports(spec, old);
-    }
-}
-
-fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
-    let Some(new_ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
-        return;
-    };
-    let used: Vec<Value> = new_ports
-        .iter()
-        .map(|port| port["nodePort"].clone())
-        .collect();
-    for port in new_ports
-        .iter_mut()
-        .filter(|port| port.is_object() && !is_set(&port["nodePort"]))
-    {
-        let same = ports(old)
-            .find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
-        if let Some(number) = same
-            .map(|old| &old["nodePort"])
-            .filter(|old| is_set(old) && !used.contains(old))
-        {
             port["nodePort"] = number.clone();
         }
     }
@@ -325,27 +274,10 @@ fn collect(settings: &Value, known: &mut BTreeSet<u16>) {
     }
 }
 
-fn ports(spec: &Value) -> impl Iterator<Item = &Value> {
-    spec["ports"].as_array().into_iter().flatten()
-}
-
-fn is_set(node_port: &Value) -> bool {
-    !node_port.is_null() && *node_port != 0
-}
-
-fn is_absent(value: &Value) -> bool {
-    value.is_null() || *value == "" || value.as_array().is_some_and(Vec::is_empty)
-}
-
-fn fill_absent(object: &mut Map<String, Value>, key: &str, value: impl FnOnce() -> Value) {
-    if object.get(key).is_none_or(is_absent) {
-        object.insert(key.to_owned(), value());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const RANGE: PortRange = PortRange {
         from: 30000,
@@ -384,7 +316,7 @@ mod tests {
             &mut dns,
             Choice {
                 first: 32767,
-                cluster_ip: CLUSTER_IPS[0],
+                families: CLUSTERS[0],
             },
             RANGE,
         );
@@ -425,22 +357,5 @@ mod tests {
         let many: Value = (30000..32000).collect();
         assert!(numbers(RANGE, [many].iter()).len() <= MAX_CHOICES + 2);
         assert_eq!(numbers(PortRange { from: 5, to: 5 }, [].iter()), [5]);
-    }
-
-    #[test]
-    fn an_update_keeps_what_it_leaves_out() {
-        let old = service(
-            "NodePort",
-            &json!([{"port": 80, "protocol": "TCP", "nodePort": 30080},
-                {"port": 81, "nodePort": 30081}]),
-        );
-        let mut new = json!({"metadata": {}, "spec": {"type": "LoadBalancer", "ports": [
-            {"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "UDP"},
-            {"port": 82, "nodePort": 30081},
-        ]}});
-        carry_over(&mut new, &old);
-        assert_eq!(new["spec"]["clusterIP"], "10.0.0.1");
-        assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);
-        assert_eq!(new["spec"]["ports"][1]["nodePort"], Value::Null);
     }
 }
