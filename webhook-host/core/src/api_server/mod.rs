@@ -39,6 +39,23 @@ pub(crate) struct Refusal {
     pub(crate) at: Option<String>,
 }
 
+impl Refusal {
+    /// Returns true if the API server says both by one sentence.
+    fn is_like(&self, other: &Self) -> bool {
+        let place = |refusal: &Self| refusal.at.as_ref().unwrap_or(&refusal.field).clone();
+        place(self) == place(other)
+            && match (&self.words, &other.words) {
+                (Some(words), Some(others)) => words == others,
+                _ => self.problem == other.problem,
+            }
+    }
+
+    /// Returns true if the API server would say it beside others already.
+    pub(crate) fn is_among(&self, others: &[Self]) -> bool {
+        others.iter().any(|other| self.is_like(other))
+    }
+}
+
 /// Refusals, in the order in which the API server looks for them.
 #[derive(Debug, Default)]
 pub(crate) struct Found {

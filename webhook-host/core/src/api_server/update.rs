@@ -310,11 +310,19 @@ fn reduce(new: &mut Value, old: Option<&Value>) -> Vec<Refusal> {
             }
         }
     }
-    for (key, what, whose) in [
-        ("clusterIPs", "cluster IPs", "cluster IPs"),
-        ("ipFamilies", "families", "IP families"),
+    // Two of one family are refused as such.
+    let addresses = texts(&new["clusterIPs"]);
+    let two_addresses = addresses.len() == 2
+        && !addresses.iter().any(|address| address == NONE)
+        && !is_absent(&new["clusterIP"])
+        && Family::of(&addresses[0]) != Family::of(&addresses[1]);
+    let families = texts(&new["ipFamilies"]);
+    let two_families = families.len() == 2 && families[0] != families[1];
+    for (are_two, what, whose) in [
+        (two_addresses, "cluster IPs", "cluster IPs"),
+        (two_families, "families", "IP families"),
     ] {
-        if is_single && texts(&new[key]).len() == 2 {
+        if is_single && are_two {
             refuse(
                 format!("{policy:?} has one family, but there are two {what}"),
                 &format!(
@@ -408,6 +416,7 @@ pub(crate) fn wipe(service: &mut Value, old: &Value) {
                 spec.remove(key);
             }
         }
+        spec.remove("internalTrafficPolicy");
     }
     if opens(old) && !opens(&new) && node_ports(old).is_superset(&node_ports(&new)) {
         let ports = spec.get_mut("ports").and_then(Value::as_array_mut);

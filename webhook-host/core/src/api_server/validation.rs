@@ -252,13 +252,15 @@ impl Refusals {
             "spec.ipFamilies",
             problem,
             "remove it",
-        );
+        )
+        .says(|| words::forbidden("may not be set for ExternalName services"));
         self.require(
             spec.ip_family_policy.is_none(),
             "spec.ipFamilyPolicy",
             problem,
             "remove it",
-        );
+        )
+        .says(|| words::forbidden("may not be set for ExternalName services"));
         let name = spec.external_name.as_deref().unwrap_or_default();
         let name = name.strip_suffix('.').unwrap_or(name);
         let problem = format!("{name:?} is no DNS name");

@@ -34,9 +34,8 @@ pub(super) fn findings(located: &Located, judged: &Judged) -> Vec<Finding> {
         let all = all.map(|refusal| finding(refusal, located));
         return all.chain(nulls(located)).collect();
     };
-    let stays = |refusal: &Refusal| written.contains(refusal);
     let patched = api_server::refusals(patched, old).into_iter();
-    let patched = patched.map(|refusal| match stays(&refusal) {
+    let patched = patched.map(|refusal| match refusal.is_among(&written) {
         true => finding(refusal, located),
         false => by_patch(finding(refusal, located)),
     });

@@ -328,7 +328,7 @@ fn refused_patch(body: &[u8], patched: &Value) -> Vec<String> {
     let before = refusals(&request["object"]);
     let after = refusals(patched).into_iter();
     after
-        .filter(|refusal| !before.contains(refusal))
+        .filter(|refusal| !refusal.is_among(&before))
         .map(|refusal| {
             let why = sentence(&refusal.field, &refusal.problem, &refusal.fix);
             format!("the API server would refuse the patched object: {why}")
