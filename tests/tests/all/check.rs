@@ -659,7 +659,7 @@ fn a_generated_name_is_exempt_only_whatever_it_becomes() {
         )
     };
     let exemptions = "  exemptions: { services: [default/web-*, default/api-x7*, default/db-] }\n  \
-                      settings: { allowed: [ClusterIP] }";
+                      settings: { allowedTypes: [ClusterIP] }";
     let case = Case::policy("service-type", exemptions)
         .file("web.yaml", &manifest("web-"))
         .file("api.yaml", &manifest("api-"))

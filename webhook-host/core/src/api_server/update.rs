@@ -142,7 +142,8 @@ pub(crate) fn carry_over(service: &mut Value, old: &Value) {
     agree(spec, old);
 }
 
-/// Gives each port without a node port the one that a port of the same name had.
+/// Gives each port without a node port the one that it had. The API server finds it by the name of
+/// the port, and `kubectl apply` by number and protocol, before it sends the update.
 fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
     let Some(new_ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
         return;
@@ -156,8 +157,10 @@ fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
         .iter_mut()
         .filter(|port| port.is_object() && !is_set(&port["nodePort"]))
     {
+        let key = |port: &Value| (port["port"].clone(), port["protocol"].clone());
+        let same = ports(old).find(|old| key(old) == key(port));
         // Of several ports of one name, the last one counts.
-        let same = ports(old).filter(|old| name(old) == name(port)).last();
+        let same = same.or_else(|| ports(old).filter(|old| name(old) == name(port)).last());
         if let Some(number) = same
             .map(|old| &old["nodePort"])
             .filter(|old| is_set(old) && !used.contains(old))
