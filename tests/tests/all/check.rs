@@ -696,8 +696,8 @@ fn a_name_that_no_namespace_has_is_refused() {
 
 #[test]
 fn no_format_prints_a_deceptive_character_and_json_has_the_value() {
-    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: \"a\\u001b\\u202eb\"}\nspec: {ports: \
-                [{port: 80}]}\n";
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: \"a\\u001b\\u202eb\"}\nspec: \
+                {ports: [{port: 80}]}\n";
     let case = Case::policy("service-type", "").file("odd.yaml", text);
     for format in ["text", "json", "sarif", "github", "gitlab"] {
         let output = case.run(&["odd.yaml", "--output", format]);

@@ -23,8 +23,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// Escapes deceptive characters in the text of indented JSON as JSON does, so that a program reads
-/// the values as they are, and a person sees that they are odd. Such characters stand nowhere but in
-/// strings, and a line feed nowhere but between values.
+/// the values as they are, and a person sees that they are odd. Such characters stand in strings
+/// alone, and a line feed between values alone.
 pub fn printable_json(json: String) -> String {
     let is_odd = |c: char| c != '\n' && is_deceptive(c);
     if !json.contains(is_odd) {

@@ -4,8 +4,8 @@
 //! A manifest leaves them out, but policies see the object that has them. Therefore `check` asks
 //! about several objects that the API server could make of a manifest, and compares the verdicts.
 //! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`; those of
-//! addresses are in `api_server::update`. No policy is named here: the numbers at which a verdict can change are those in the settings of the loaded
-//! policies, and these are tried.
+//! addresses are in `api_server::update`. No policy is named here: the numbers at which a verdict
+//! can change are those in the settings of the loaded policies, and these are tried.
 
 use crate::api_server::update::{Families, Family, forwards, is_absent, is_set, ports};
 use crate::contract::review::PortRange;
@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Choices that are tried at most. Each is one review; the shipped policies need four to twenty.
 const MAX_CHOICES: usize = 128;
 
-/// The families of cluster IPs that a cluster may have. It is taken for a dual-stack one, in which a
-/// Service that prefers two families exposes more: see `judge`.
+/// The families of cluster IPs that a cluster may have. It is taken for a dual-stack one, in which
+/// a Service that prefers two families exposes more: see `judge`.
 const CLUSTERS: [Families; 2] = [
     Families {
         primary: Family::V4,
@@ -143,8 +143,8 @@ impl Allocation {
             .collect()
     }
 
-    /// Fills in the ports that the API server would have chosen. Returns the choice that is left for
-    /// another object.
+    /// Fills in the ports that the API server would have chosen. Returns the choice that is left
+    /// for another object.
     pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
             return choice;

@@ -83,8 +83,8 @@ pub(in crate::check) fn undecoded(located: &Located) -> Option<Rejection> {
 }
 
 /// Returns the refusal of a Service as the mutating webhooks left it, with the API server's
-/// defaults, as a new one or in place of the old one. Addresses are looked at first, and alone; then
-/// the node ports that it asks for.
+/// defaults, as a new one or in place of the old one. Addresses are looked at first, and alone;
+/// then the node ports that it asks for.
 pub(in crate::check) fn invalid(
     service: &Value,
     old: Option<&Value>,
