@@ -160,7 +160,7 @@ fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
         let key = |port: &Value| (port["port"].clone(), port["protocol"].clone());
         let same = ports(old).find(|old| key(old) == key(port));
         // Of several ports of one name, the last one counts.
-        let same = same.or_else(|| ports(old).filter(|old| name(old) == name(port)).last());
+        let same = same.or_else(|| ports(old).rfind(|old| name(old) == name(port)));
         if let Some(number) = same
             .map(|old| &old["nodePort"])
             .filter(|old| is_set(old) && !used.contains(old))

@@ -69,7 +69,7 @@ impl Choice {
 impl Allocation {
     /// The fields that a Service with the API server's defaults leaves out, when it is created.
     pub(super) fn of(service: &Value) -> Self {
-        Self::with(service, |spec| unset_ports(spec))
+        Self::with(service, unset_ports)
     }
 
     /// The fields that an update leaves out, which has what the old Service had.
