@@ -39,13 +39,16 @@ fn service(spec: Value) -> Value {
         service["spec"]["ports"] =
             json!([{"name": "a", "port": 80}, {"name": "b", "port": 443, "targetPort": 8443}]);
     }
+    if service["spec"]["type"] != "ExternalName" {
+        service["spec"]["ipFamilies"] = json!(["IPv4"]);
+    }
     service
 }
 
 fn load_balancer(more: Value) -> Value {
     let mut service = service(json!({
         "type": "LoadBalancer", "selector": {"app": "web"}, "allocateLoadBalancerNodePorts": false,
-        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+        "loadBalancerSourceRanges": ["10.0.0.0/8"], "externalTrafficPolicy": "Local",
     }));
     for (key, value) in more.as_object().expect("a map") {
         service["spec"][key] = value.clone();
@@ -95,6 +98,26 @@ const ADDED_RANGE: Edit = ("a source range is added", |s| {
 });
 const PUBLIC: Edit = ("it becomes public", |s| {
     s["metadata"]["annotations"][AWS_SCHEME] = json!("internet-facing")
+});
+
+const SECOND_FAMILY: Edit = ("a second IP family is added", |s| {
+    s["spec"]["ipFamilyPolicy"] = json!("PreferDualStack");
+    s["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
+});
+const REQUIRED_FAMILY: Edit = ("a second IP family is required", |s| {
+    s["spec"]["ipFamilyPolicy"] = json!("RequireDualStack");
+});
+const OTHER_SUBNET: Edit = ("it moves to another subnet", |s| {
+    s["metadata"]["annotations"]["service.beta.kubernetes.io/aws-load-balancer-subnets"] =
+        json!("subnet-1");
+});
+const NODE_PORTS: Edit = ("other node ports", |s| {
+    s["spec"]["allocateLoadBalancerNodePorts"] = json!(true);
+    s["spec"]["ports"][1]["nodePort"] = json!(30003);
+});
+const GREATER_TYPE: Edit = ("a type that exposes more", |s| {
+    let node_port = s["spec"]["type"] == "ClusterIP";
+    s["spec"]["type"] = json!(if node_port { "NodePort" } else { "LoadBalancer" });
 });
 
 fn leads() -> Vec<Edit> {
@@ -448,5 +471,23 @@ fn was_kept_by_the_keys_of_before() {
             "{}: no way has the keys of before",
             case.rule
         );
+    }
+}
+
+#[test]
+fn matrix() {
+    for case in cases() {
+        let kind = case.old["spec"]["type"].as_str().unwrap_or_default().to_owned();
+        let mut line = format!("{} {kind}:", case.rule);
+        for (name, edit) in [ADDED_PORT, OTHER_TARGET, OTHER_SELECTOR, NODE_PORTS, ALL_NODES, ADDED_IP, SECOND_FAMILY, REQUIRED_FAMILY, NO_RANGES, OTHER_SUBNET, PUBLIC, GREATER_TYPE] {
+            let mut new = case.old.clone();
+            edit(&mut new);
+            if new == case.old { continue; }
+            let outcome = case.world().review(VALIDATE, &Request::update(&case.old, &new));
+            let denied = !case.violations(&outcome).is_empty();
+            let kept = !case.kept(&outcome).is_empty();
+            line += &format!("\n    {name}: {}", match (denied, kept) { (true, _) => "DENY", (false, true) => "keep", _ => "none" });
+        }
+        eprintln!("{line}");
     }
 }
