@@ -116,9 +116,9 @@ impl Service {
         self.uses_node_ports() || !self.live_external_ips().is_empty()
     }
 
-    /// Returns true if the Service has addresses of an IP family (`IPv4`, `IPv6`), or certainly gets
-    /// them: the API server fills in `ipFamilies`, and refuses a `RequireDualStack` that it can't
-    /// fulfil.
+    /// Returns true if the Service has addresses of an IP family (`IPv4`, `IPv6`), or certainly
+    /// gets them: the API server fills in `ipFamilies`, and refuses a `RequireDualStack` that it
+    /// can't fulfil.
     pub fn has_family(&self, family: &str) -> bool {
         self.spec.ip_family_policy.as_deref() == Some("RequireDualStack")
             || self.spec.ip_families.iter().any(|own| own == family)

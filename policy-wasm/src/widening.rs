@@ -48,7 +48,7 @@ impl Widening {
     pub const LOAD_BALANCER: Self = Self(1 << 7);
     /// The node ports of every node, in place of those with Pods.
     pub const NODES: Self = Self(1 << 8);
-    /// Another family of IP addresses, by which an exposed Service is reached.
+    /// Another family of IP addresses, by which the Service is reached.
     pub const FAMILIES: Self = Self(1 << 9);
     /// A load balancer that is less certainly internal, as its class and annotations say. Only the
     /// crate `sallyport-facts` finds it.
@@ -299,11 +299,12 @@ fn answers_on_more_nodes(old: &Service, new: &Service) -> bool {
 /// The families of IP addresses.
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
-/// Returns true if traffic comes in by a family that the exposed Service did not have. A Service
-/// whose families nobody has set yet says nothing about them.
+/// Returns true if traffic comes in by a family that the Service did not have. A ClusterIP counts,
+/// too: an annotation may expose it. A Service whose families nobody has set yet says nothing about
+/// them.
 fn has_another_family(old: &Service, new: &Service) -> bool {
     let is_added = |family| new.has_family(family) && !old.has_family(family);
-    new.is_exposed() && !old.spec.ip_families.is_empty() && FAMILIES.into_iter().any(is_added)
+    !old.spec.ip_families.is_empty() && FAMILIES.into_iter().any(is_added)
 }
 
 fn has_more_ips(old: &Service, new: &Service) -> bool {

@@ -65,8 +65,8 @@ impl Policy for ExternalIps {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        // Each address has a key of its own. Beside that, only where its traffic leads counts, and by
-        // which nodes and families, once the address has an effect.
+        // Each address has a key of its own. Beside that, only where its traffic leads counts, and
+        // by which nodes and families, once the address has an effect.
         const WAYS: Widening = Widening::LEADS
             .or(Widening::TYPE)
             .or(Widening::NODES)

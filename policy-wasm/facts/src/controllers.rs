@@ -59,8 +59,8 @@ const AWS_SCHEME: Switch = switch(
     "service.beta.kubernetes.io/aws-load-balancer-scheme",
     Reads::Either(&["internal"], &["internet-facing"]),
     Some("internal"),
-    "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go; without \
-     it the load balancer's own scheme or --default-load-balancer-scheme holds, which no Service \
+    "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go; \
+     without it the load balancer's own scheme or --default-load-balancer-scheme holds, which no Service \
      shows",
 );
 

@@ -56,7 +56,7 @@ pub static PARTS: [&str; 36] = [
 const WRITTEN: &str = "service.kubernetes.io/firewall-rule";
 
 /// Parts of the names of annotations that only add ways in: without them there are fewer.
-const ADDING: [&str; 4] = ["additional-public", "exposed", "funnel", "pls-"];
+pub static ADDING: [&str; 4] = ["additional-public", "exposed", "funnel", "pls-"];
 
 /// Returns true if an annotation may decide who reaches a load balancer, or what is reached.
 pub fn bears_on_reach(key: &str) -> bool {
