@@ -60,8 +60,8 @@ const AWS_SCHEME: Switch = switch(
     Reads::Either(&["internal"], &["internet-facing"]),
     Some("internal"),
     "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go; \
-     without it the load balancer's own scheme or --default-load-balancer-scheme holds, which no Service \
-     shows",
+     without it the load balancer's own scheme or --default-load-balancer-scheme holds, which \
+     no Service shows",
 );
 
 const OCI_LOAD_BALANCER: Switch = switch(

@@ -55,7 +55,8 @@ pub(super) fn write(page: &mut String) {
     let _ = write!(
         page,
         "\nAn annotation bears on who reaches a load balancer if its name contains one of \
-         {}. The first ranges in an annotation, and the removal of one whose name contains {}, widen nothing; nor does what Google's controller writes down \
+         {}. The first ranges in an annotation, and the removal of one whose name contains \
+         {}, widen nothing; nor does what Google's controller writes down \
          (`service.kubernetes.io/firewall-rule…`).\n",
         words(&PARTS),
         words(&ADDING),

@@ -164,6 +164,7 @@ impl Allocation {
     /// Fills in what the API server would have chosen. Returns the choice that is left for another
     /// object.
     pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
+        let policy = family_policy(&service["spec"]).to_owned();
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
             return choice;
         };
@@ -192,7 +193,7 @@ impl Allocation {
             spec.insert("healthCheckNodePort".to_owned(), take().into());
         }
         if !self.families.is_empty() {
-            fill_families(spec, choice.families);
+            fill_families(spec, &policy, choice.families);
         }
         if self.cluster_ip {
             let families = spec.get("ipFamilies").into_iter().flat_map(list);
@@ -218,7 +219,7 @@ impl Allocation {
 /// this is: most clusters have IPv4, and few manifests say so.
 fn families(spec: &Value) -> Vec<Families> {
     let named: Vec<_> = list(&spec["ipFamilies"]).collect();
-    let policy = spec["ipFamilyPolicy"].as_str().unwrap_or_default();
+    let policy = family_policy(spec);
     let may_have_both = matches!(policy, "PreferDualStack" | "RequireDualStack");
     if named.len() > 1 || named.len() == 1 && !may_have_both {
         return vec![];
@@ -260,14 +261,25 @@ fn list(value: &Value) -> impl Iterator<Item = &str> {
         .filter_map(Value::as_str)
 }
 
+/// Returns the policy of the families, or the API server's default: a headless Service without a
+/// selector gets both, in any cluster.
+fn family_policy(spec: &Value) -> &str {
+    let is_empty = |key: &str| spec[key].as_object().is_none_or(Map::is_empty);
+    match spec["ipFamilyPolicy"].as_str() {
+        Some(policy) if !policy.is_empty() => policy,
+        _ if spec["clusterIP"] == "None" && is_empty("selector") => "RequireDualStack",
+        _ => "SingleStack",
+    }
+}
+
 /// Fills in the families that a cluster gives the Service, and the policy by which it does.
-fn fill_families(spec: &mut Map<String, Value>, families: Families) {
+fn fill_families(spec: &mut Map<String, Value>, policy: &str, families: Families) {
     let own = |index: usize| CLUSTER_IPS[index].1;
     fill_absent(spec, "ipFamilies", || json!([own(families.first)]));
-    fill_absent(spec, "ipFamilyPolicy", || "SingleStack".into());
-    let both = match spec.get("ipFamilyPolicy").and_then(Value::as_str) {
-        Some("RequireDualStack") => true,
-        Some("PreferDualStack") => families.both,
+    fill_absent(spec, "ipFamilyPolicy", || policy.into());
+    let both = match policy {
+        "RequireDualStack" => true,
+        "PreferDualStack" => families.both,
         _ => false,
     };
     let named: Vec<_> = spec.get("ipFamilies").into_iter().flat_map(list).collect();
@@ -542,7 +554,9 @@ mod tests {
             allocation.fill(&mut filled, choice, RANGE);
             let spec = &filled["spec"];
             let count = |key: &str| spec[key].as_array().map_or(0, Vec::len);
-            assert_eq!(count("clusterIPs"), count("ipFamilies"), "{spec}");
+            if spec["clusterIP"] != "None" {
+                assert_eq!(count("clusterIPs"), count("ipFamilies"), "{spec}");
+            }
             list(&spec["ipFamilies"]).collect::<Vec<_>>().join(" ")
         });
         families.collect()
@@ -573,6 +587,14 @@ mod tests {
             (
                 json!({"ipFamilyPolicy": "RequireDualStack"}),
                 &["IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None"}),
+                &["IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"app": "a"}}),
+                &["IPv4", "IPv6"],
             ),
             (
                 json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}),
