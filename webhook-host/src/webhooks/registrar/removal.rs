@@ -22,7 +22,8 @@ const QUIET_PERIOD: Duration = Duration::from_secs(6);
 /// The polling interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Time in which somebody else may make a deleted object again.
+/// The longest time for which another program may create deleted objects again before the removal
+/// fails.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// All objects of the registration with one name.
