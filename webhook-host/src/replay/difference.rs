@@ -124,7 +124,7 @@ impl Verdict {
         differences
     }
 
-    /// Returns a policy's part; an empty one if it was not asked.
+    /// Returns a policy's part; an empty one if the policy was not asked.
     fn part(&self, name: &str) -> PolicyAnswer {
         let part = self
             .policies
