@@ -3,8 +3,7 @@
 //! The host adds the policy's name and bounds count and length. Outside WebAssembly, where unit
 //! tests run, lines go to standard error. In a component a panic writes an error with its message,
 //! file and line ([`report_panics`]); nothing else would show them, since a component has no
-//! standard
-//! error.
+//! standard error.
 
 use crate::bindings::sallyport::policy::log::Level;
 
@@ -29,8 +28,7 @@ pub fn error(message: &str) {
 }
 
 /// Has panics write their message, file and line to the log. The macro `policy!` calls it before
-/// any
-/// code of the policy runs; natively the standard library's own hook does the work.
+/// any code of the policy runs; natively the standard library's own hook does the work.
 ///
 /// The hook is part of the snapshot that the host takes after `configure`, so that an evaluation
 /// does

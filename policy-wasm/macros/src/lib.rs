@@ -253,8 +253,7 @@ mod policy_export {
 "#;
 
 /// A policy whose host never called `configure` must not guess. It traps without a message, since
-/// its
-/// author can't do anything about that host.
+/// its author can't do anything about that host.
 const CONFIGURED: &str = "CONFIGURED_POLICY.get().unwrap_or_else(|| ::std::process::abort())";
 
 const UNCONFIGURED: &str = "CONFIGURED_POLICY.get_or_init(|| { \
