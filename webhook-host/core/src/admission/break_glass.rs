@@ -24,7 +24,7 @@ pub(super) enum Glass {
     Whole,
     /// The request is excused.
     Granted(Grant),
-    /// Somebody else carries the annotation along: violations that the old object has too are
+    /// Another user's update keeps the annotation: violations that the old object has too are
     /// excused.
     Carried,
     /// The annotation grants nothing, for this reason.

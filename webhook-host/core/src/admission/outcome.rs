@@ -198,7 +198,7 @@ impl AdmissionResponse {
         }
     }
 
-    /// The AdmissionReview that answers the API server.
+    /// Returns the AdmissionReview that answers the API server.
     pub fn to_json(&self) -> Vec<u8> {
         let status = self.denial.as_ref().map(|denial| WireStatus {
             status: "Failure",

@@ -171,8 +171,8 @@ fn most(count: u32) -> usize {
 }
 
 impl Pods {
-    /// The selected Pods in groups. A group that two selectors select is listed once: Pods that are
-    /// alike are selected all or none.
+    /// Returns the selected Pods in groups. A group that two selectors select is listed once: Pods
+    /// that are alike are selected all or none.
     fn selected(view: &View<'_>, namespace: &str, selectors: &[&[Pair]]) -> Option<Vec<Self>> {
         let mut groups = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
         // An empty selector shows if Pods are known at all.

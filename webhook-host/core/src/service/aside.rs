@@ -10,8 +10,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The object without the member, and the member; when it stands twice, the last one, as
-/// everywhere.
+/// Returns the object without the member, and the member. If the member occurs twice, the last one
+/// counts, as everywhere.
 pub(super) fn aside<'de, D, Rest, Member>(
     deserializer: D,
     name: &'static str,
