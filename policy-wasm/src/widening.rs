@@ -341,7 +341,7 @@ fn admits_more(old: &Service, new: &Service) -> bool {
 /// The older form of `loadBalancerSourceRanges`, which the field wins over.
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// The source ranges that count. None: the whole world.
+/// Returns the source ranges that count. None: the whole world.
 fn source_ranges(service: &Service) -> Vec<&str> {
     let mut ranges = vec![];
     for range in &service.spec.load_balancer_source_ranges {

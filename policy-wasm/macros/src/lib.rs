@@ -159,7 +159,8 @@ impl Invocation {
     }
 }
 
-/// The path of a file that the invocation names, which is relative to the crate's `Cargo.toml`.
+/// Returns the path of a file that the invocation names, which is relative to the crate's
+/// `Cargo.toml`.
 fn file(path: &Literal) -> Result<PathBuf, String> {
     let quoted = path.to_string();
     let relative = quoted
@@ -171,7 +172,7 @@ fn file(path: &Literal) -> Result<PathBuf, String> {
     Ok(PathBuf::from(root).join(relative))
 }
 
-/// The contract as a nested package, which is how one WIT document holds several.
+/// Returns the contract as a nested package, which is how one WIT document holds several.
 fn contract() -> Result<String, String> {
     let files = CONTRACT.concat();
     let (_, items) = files

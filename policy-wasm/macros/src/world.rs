@@ -42,8 +42,8 @@ impl World {
         Ok(Self { path, text })
     }
 
-    /// The text as a component carries it: what the settings' schema is made of, without
-    /// indentation and blank lines. The rest is the same in every world.
+    /// Returns the text that the component carries: only the parts from which the settings' schema
+    /// is made, without indentation and blank lines. The rest is the same in every world.
     pub(crate) fn compact(&self) -> String {
         const SAME: [&str; 4] = [
             INCLUDE,
