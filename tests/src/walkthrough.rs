@@ -119,7 +119,7 @@ impl Drop for Running {
 }
 
 impl Reader {
-    /// A shell in a directory, with the program under test as `sallyport`.
+    /// Creates a shell in a directory, with the program under test as `sallyport`.
     ///
     /// # Panics
     ///

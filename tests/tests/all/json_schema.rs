@@ -161,7 +161,7 @@ fn limit(argument: &Value) -> u64 {
     argument.as_u64().expect("a whole number")
 }
 
-/// A length, or no limit's violation for a value that has none.
+/// Returns a length, or the largest number for a value that has none, so that no limit is violated.
 fn count(length: Option<usize>) -> u64 {
     length.map_or(u64::MAX, |length| length as u64)
 }

@@ -464,7 +464,7 @@ async fn a_collector_that_hangs_holds_up_no_review_and_the_queue_is_bounded() {
     assert_eq!(errors(&host), Vec::<String>::new());
 }
 
-/// A way to a collector over TLS: a certificate of its own, and a proxy that ends TLS.
+/// Starts a proxy that terminates TLS before a collector, with a certificate of its own.
 async fn tls(to: SocketAddr) -> (SocketAddr, String, JoinHandle<()>) {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());

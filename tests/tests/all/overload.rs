@@ -637,7 +637,7 @@ async fn a_slow_body_makes_room_for_others() {
     assert!(closes(&mut slow).await);
 }
 
-/// An admin server on a free port, for the process' life.
+/// Starts an admin server on a free port for the life of the process.
 fn admin(admission: &Arc<sallyport_core::admission::Admission>) -> SocketAddr {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let address = listener.local_addr().expect("bound");

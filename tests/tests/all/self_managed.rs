@@ -39,7 +39,7 @@ const DRILL: [&str; 4] = [
 /// Long enough for a test without a renewal, and so short that the Secret is read twice a second.
 const STEADY: [&str; 2] = ["--certificate-lifetime", "30s"];
 
-/// A cluster in which the webhook configurations were installed, without a caBundle.
+/// Starts a cluster in which the webhook configurations were installed, without a caBundle.
 async fn cluster() -> ObjectServer {
     let server = ObjectServer::new().await;
     for (path, kind) in [

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The timeout on a busy machine.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A suite of the guest that does as an annotation says.
+/// Returns a suite of the guest that does as an annotation says.
 fn suite(cases: &str) -> String {
     format!(
         "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {{ name: s }}\nspec:\n  \

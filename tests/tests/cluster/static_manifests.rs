@@ -58,7 +58,7 @@ const HOST: &str = "system:serviceaccount:sallyport-system:sallyport";
 const INJECTOR: &str = "system:serviceaccount:cert-manager:cert-manager-cainjector";
 pub(crate) const KIND: &str = "validatingwebhookconfiguration";
 
-/// A Service that the preset denies.
+/// Returns a Service that the preset denies.
 fn denied() -> String {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},

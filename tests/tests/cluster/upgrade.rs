@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The files of the earlier build.
+/// Returns the files of the earlier build.
 fn earlier(file: &str) -> PathBuf {
     root().join("tests/upgrade/608c8ab").join(file)
 }
@@ -44,7 +44,7 @@ enum Build {
 }
 
 impl Build {
-    /// The words of its component's rule, and the range of its setting.
+    /// Returns the words of its component's rule, and the range of its setting.
     fn marks(self) -> (&'static str, &'static str) {
         match self {
             Self::Old => ("told to deny", "30000-30099"),
