@@ -188,7 +188,7 @@ pub fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(usize, usize)) ->
 }
 
 impl Growth {
-    /// The measured sizes of one kind, if there are some.
+    /// Returns the measured sizes of one kind, if there are some.
     fn of(of: &'static str, sizes: &[Size]) -> Option<Self> {
         let sizes = sizes.iter().filter(|size| size.of == of);
         let points: Vec<_> = sizes.map(Size::point).collect();
@@ -309,7 +309,7 @@ struct Question {
     live: Passes,
 }
 
-/// The questions that the policy's description asks for, about each Service.
+/// Returns the questions that the policy's description asks for, about each Service.
 fn questions(subject: &Subject<'_>, description: &Description) -> Result<Vec<Question>> {
     let services = match &subject.service {
         Some(service) => vec![("the Service of --object".to_owned(), service.clone())],

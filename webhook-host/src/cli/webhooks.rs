@@ -272,7 +272,7 @@ impl WebhooksArgs {
         Ok(())
     }
 
-    /// The policies and their candidates. Those of a cluster are none that are known here.
+    /// Loads the policies and their candidates. Returns none if the policies come from the cluster.
     fn load(&self) -> Result<[Vec<Arc<Policy>>; 2]> {
         if self.policies_from_cluster && !self.policies.are_given() {
             return Ok([vec![], vec![]]);

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// A deviation between passes from which a figure says how large it is.
 const SHOWN_DEVIATION: f64 = 0.05;
 
-/// One table; in detail with percentiles, else with a note where figures may be off.
+/// Returns one table; in detail with percentiles, else with a note where figures may be off.
 pub fn text(cost: &Cost, view: View) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{} {}", cost.policy, cost.version);

@@ -184,7 +184,7 @@ fn of_message<'k>(
     signer(keys, signed.manifest, &signature).ok_or(Refusal::OtherKey)
 }
 
-/// The bytes that a DSSE envelope's signature is about.
+/// Returns the bytes that a DSSE envelope's signature is about.
 fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!(
         "DSSEv1 {} {payload_type} {} ",

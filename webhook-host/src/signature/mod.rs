@@ -131,7 +131,7 @@ pub(crate) fn verify_any<'k>(
     })
 }
 
-/// A short name of a key, for logs and output: the SHA-256 of its SubjectPublicKeyInfo.
+/// Returns a short name of a key, for logs and output: the SHA-256 of its SubjectPublicKeyInfo.
 pub(crate) fn fingerprint(key: &PublicKey) -> String {
     Digest::of(key.der()).to_string()
 }

@@ -79,7 +79,7 @@ impl Installation {
         }
     }
 
-    /// The ClusterRole's name.
+    /// Returns the ClusterRole's name.
     pub fn name(&self) -> &str {
         &self.name
     }
