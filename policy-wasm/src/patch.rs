@@ -342,7 +342,7 @@ impl<'a> Patch<'a> {
         self.change(PatchOperation::Remove(path), is_present)
     }
 
-    /// The last word on a path: whatever was said of it before is forgotten.
+    /// Sets the operation for a path, in place of an earlier one for the same path.
     fn change(&mut self, change: PatchOperation, is_needed: bool) -> &mut Self {
         self.forget(path(&change), true);
         if is_needed {

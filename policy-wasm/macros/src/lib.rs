@@ -1,8 +1,9 @@
 //! The `policy!` macro of `sallyport-policy`.
 //!
-//! Role: turn a type that implements `Policy` into a component. A policy author has no path to our
-//! WIT package, so the macro carries its text and hands wit-bindgen one inline document: the
-//! contract and, after it, the author's own world. Nothing else depends on this crate.
+//! Role: turns a type that implements `Policy` into a component. A policy author has no path to the
+//! contract's WIT package, so the macro carries its text and gives wit-bindgen one inline document:
+//! the contract and, after it, the author's own world. Only policies use this crate, through
+//! `sallyport-policy`.
 
 mod world;
 

@@ -1,7 +1,7 @@
 //! The author's WIT file: one world that includes the contract and adds the policy's settings.
 //!
 //! The file is parsed and checked here, before wit-bindgen sees it, so that an error names the file
-//! and the line in place of generated code that nobody wrote.
+//! and the line instead of a place in generated code.
 
 use std::path::{Path, PathBuf};
 use wit_parser::{

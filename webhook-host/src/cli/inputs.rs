@@ -1,4 +1,4 @@
-//! Arguments that several commands share: which files they read, and which policies they ask.
+//! Arguments that several commands share: the files that they read, and the policies that they ask.
 
 use crate::engine::Engine;
 use crate::registry::Session;
@@ -166,7 +166,8 @@ pub(super) fn objects(path: &Path) -> Result<Vec<Value>> {
     Ok(flat.collect())
 }
 
-/// A list of one kind leaves kind and version to the list.
+/// Returns the items of a list. Items of a list of one kind, such as ServiceList, get their kind
+/// and apiVersion from the list.
 fn items(list: &mut Value) -> Vec<Value> {
     let kind = list["kind"]
         .as_str()

@@ -510,7 +510,7 @@ async fn serve(
         let signal = end.next().await;
         // First of all: whatever is written from now on would outlive this host.
         writers.writes.close();
-        // Nobody who presses Ctrl-C waits for a cluster to notice.
+        // After Ctrl-C there is no delay: no cluster has to remove an endpoint.
         let delay = if signal == End::Interrupt {
             Duration::ZERO
         } else {

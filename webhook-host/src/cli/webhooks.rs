@@ -1,5 +1,5 @@
-//! `sallyport webhooks`: the configurations by which an API server asks the host, and what it can
-//! judge without it.
+//! `sallyport webhooks`: the webhook configurations by which API servers call the host, and the
+//! backstop that they evaluate without it.
 
 use super::cache::CacheArgs;
 use super::given::GivenFlags;

@@ -198,7 +198,7 @@ impl Part {
         }
         if resources.len() < RESOURCES.len() {
             let names = resources.iter().map(|i| RESOURCES[*i].1);
-            // What is empty is absent.
+            // The request has no `subResource` where it is empty.
             all.push(format!(
                 "request.?subResource.orValue('') in {}",
                 list(names)
