@@ -283,8 +283,8 @@ impl<'a> Patch<'a> {
         self.remove_pair(MetadataMap::Labels, key)
     }
 
-    /// Returns the patch as the answer of [`crate::Policy::mutate`]. What it adds to has been
-    /// created before.
+    /// Returns the patch as the answer of [`crate::Policy::mutate`]. Objects and lists that it adds
+    /// to are created first where they are missing.
     pub fn finish(&mut self) -> Mutation {
         let mut patch = Vec::with_capacity(self.changes.len());
         let metadata = &self.service.metadata;
@@ -351,7 +351,7 @@ impl<'a> Patch<'a> {
         self
     }
 
-    /// Forgets what was said of a path, or of everything below it.
+    /// Removes the operations on a path; with those below it, unless `only_itself`.
     fn forget(&mut self, below: &str, only_itself: bool) {
         self.changes.retain(|change| {
             let rest = path(change).strip_prefix(below);

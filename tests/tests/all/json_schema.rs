@@ -1,7 +1,6 @@
 //! A validator of JSON Schema draft 7, for the keywords that the generated schemas use. It panics
-//! at
-//! any other keyword, so that none is passed over. (The crates that know all of JSON Schema change
-//! the features of serde_json or syn, on which half of the build depends.)
+//! at any other keyword, so that none is ignored. (The crates that implement all of JSON Schema
+//! change the features of serde_json or syn, on which half of the build depends.)
 
 use regex::Regex;
 use serde_json::Value;

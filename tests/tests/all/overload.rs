@@ -213,7 +213,8 @@ async fn ten_requests_that_loop_do_not_starve_the_others() {
     drop(loops);
 }
 
-/// The clients have a runtime of their own: what wakes them would wake the host's workers, too.
+/// The clients have a runtime of their own: on a shared one, their events would wake the host's
+/// workers.
 #[test]
 fn a_guest_that_loops_never_holds_up_the_sockets() {
     let workers = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! Candidates: evaluated beside the live policies, after the answer and without any effect on it.
+//! Candidates are evaluated after the live policies' answer, without any effect on it.
 
 use crate::client::{PROTOCOLS, Protocol, probe};
 use crate::command_line::sallyport;

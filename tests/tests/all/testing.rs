@@ -1,5 +1,5 @@
-//! `sallyport test` for a policy's author: what a policy logged, cases that give facts which nobody
-//! asks for, the list of cases, build commands and `--watch`.
+//! `sallyport test` for a policy's author: a policy's log, facts in a case that no policy asks for,
+//! the list of cases, build commands and `--watch`.
 
 use crate::command_line::{SALLYPORT, sallyport_in};
 use crate::host::root;

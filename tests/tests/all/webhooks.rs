@@ -268,7 +268,8 @@ fn deletions_are_asked_about_while_a_known_policy_or_candidate_judges_them() {
     assert_eq!(names(&broken, &[]), [MUTATING, VALIDATING]);
 }
 
-/// Neither break-glass, whose annotation is guarded on writes, nor policies that may come.
+/// Break-glass does not: its annotation is checked on writes. Nor do policies that may be created
+/// later.
 #[test]
 fn nothing_but_a_known_policy_or_the_flag_has_deletions_asked_about() {
     let silent = only("external_name.wasm", &json!({}));

@@ -1,5 +1,6 @@
 //! `sallyport webhooks --static` on an API server with manifest-based admission control: its files
-//! hold from the first request on, and nobody deletes the webhook configurations but the group.
+//! are in effect from the first request on, and only the group can delete the webhook
+//! configurations.
 
 use crate::webhook::Feature;
 use sallyport_tests::cluster::{Cluster, Ran};

@@ -209,7 +209,7 @@ impl Judged {
             Build::Old => Build::New,
             Build::New => Build::Old,
         };
-        // A request that the other build was asked before its end may be noted a moment later.
+        // The other build may log a request half a second after it answered.
         std::thread::sleep(Duration::from_millis(500));
         let before = self.count(other);
         self.wait_for(build);

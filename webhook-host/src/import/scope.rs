@@ -1,5 +1,5 @@
-//! The requests that a policy and its binding are about: MatchResources, as far as they are about
-//! Services, in the terms of a ServicePolicy.
+//! The requests that a policy and its binding match: MatchResources, translated into the `match` of
+//! a ServicePolicy as far as it concerns Services.
 //!
 //! Invariant: the result matches a request for a Service if and only if the policy and the binding
 //! both do.
