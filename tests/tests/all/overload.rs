@@ -674,7 +674,7 @@ async fn probes_are_answered_while_others_hog_the_admin_port() {
 }
 
 #[tokio::test]
-async fn the_admin_port_lets_go_of_who_says_nothing() {
+async fn the_admin_port_closes_silent_connections() {
     let address = admin(&misbehaving(&json!({})));
     let mut silent = TcpStream::connect(address).await.expect("it listens");
     assert!(closes(&mut silent).await);

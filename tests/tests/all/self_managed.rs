@@ -291,7 +291,7 @@ async fn an_unusable_secret_is_replaced_and_never_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_of_somebody_else_is_left_alone() {
+async fn a_secret_without_the_label_is_never_written() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();

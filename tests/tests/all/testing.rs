@@ -165,7 +165,7 @@ fn built(directory: &Path, command: &str) {
 }
 
 #[test]
-fn a_build_command_runs_before_the_suite_and_its_failure_is_told() {
+fn a_build_command_runs_before_the_suite_and_its_failure_is_reported() {
     let directory = tempfile::tempdir().expect("a directory");
     let copy = format!("cp {}/misbehave.wasm .", modules());
     built(directory.path(), &copy);

@@ -65,7 +65,7 @@ fn lines(host: &Host, part: &str) -> usize {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn a_full_etcd_is_told_once_and_left_alone_until_it_has_room() {
+fn a_full_etcd_is_logged_once_and_not_written_to_until_it_has_room() {
     let cluster = Cluster::with_etcd_quota("etcd-full", QUOTA);
     prepare(&cluster);
     define(&cluster, "v1alpha1");

@@ -75,7 +75,7 @@ pub(crate) fn create_denied(cluster: &Cluster) -> Ran {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn registered_configurations_are_the_groups_to_delete_and_the_net_holds_without_them() {
+fn only_the_group_deletes_configurations_and_the_backstop_remains() {
     let about = "the protection of webhook configurations by static manifests";
     if !Feature::StaticManifests.is_since(Cluster::version(), about) {
         return;

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn over_years_every_client_trusts_what_every_replica_shows() {
+    fn over_years_every_client_trusts_every_replicas_certificate() {
         let (schedule, look) = (schedule(), SignedDuration::from_hours(6));
         let (mut now, end) = (start(), start() + DAY * 365 * 6);
         let mut material = schedule.begin(now).expect("made");

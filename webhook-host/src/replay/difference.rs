@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_that_comes_or_goes_is_named_by_what_it_does_to_the_answer() {
+    fn a_changed_violation_is_named_by_its_effect_on_the_answer() {
         let (clean, a) = (
             verdict(true, &json!([])),
             verdict(false, &finds("A", "Enforce")),
