@@ -5,8 +5,8 @@ use crate::patch::Mutation;
 use crate::service::{Pair, Service, ServiceType};
 use crate::verdict::{PatchOperation, PatchValue};
 
-/// Returns the Service after a mutation, to see what a policy makes of it, and that asking again
-/// changes nothing.
+/// Returns the Service after a mutation. A test can then call `validate` on it, or `mutate` once
+/// more to see that nothing else changes.
 ///
 /// # Panics
 ///

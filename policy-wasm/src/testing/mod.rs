@@ -83,8 +83,8 @@ pub fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Vec<Pair> {
         .to_vec()
 }
 
-/// Returns the creation of a Service by `alice`, in the validating phase, in a namespace of which
-/// only the name is known and a cluster of which nothing is.
+/// Returns the creation of a Service by `alice`, in the validating phase. The namespace has a name
+/// and nothing else that is known, and nothing is known of the cluster.
 pub fn create(service: Service) -> Review {
     let namespace = service.metadata.namespace.clone();
     Review {
