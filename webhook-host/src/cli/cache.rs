@@ -102,9 +102,9 @@ impl CacheArgs {
     }
 }
 
-/// As the XDG base directory specification has it: what is no absolute path does not count. A
-/// directory of its own: that of the program holds also what `scripts/` fetch, and need not be
-/// closed to others.
+/// Returns the default directory, by the XDG base directory specification: a variable that holds no
+/// absolute path is ignored. It is a directory of its own, because the program's directory also
+/// holds downloads of `scripts/` and need not be closed to other users.
 fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name| {
         variable(name)

@@ -112,7 +112,7 @@ impl RemoteArgs {
     }
 }
 
-/// Docker's configuration file; `None` without a home.
+/// Returns the path of Docker's configuration file; `None` without a home directory.
 fn docker_config(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name| {
         variable(name)

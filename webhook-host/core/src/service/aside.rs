@@ -1,8 +1,8 @@
 //! Decodes an object as a foreign type, except for one member, which is decoded as a type of ours.
 //!
-//! `managedFields` are read as far as any caller needs them, and every other field of `ObjectMeta`
-//! is still checked by its own type. Nothing is read twice, nor held in between.
-//! Called by the parent module and `managed`.
+//! Of `managedFields` only the parts that callers need are read; every other field of `ObjectMeta`
+//! is still checked by its own type. The object is decoded in one pass, without a copy of the
+//! member in between. Called by the parent module and `managed`.
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};

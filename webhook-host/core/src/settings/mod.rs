@@ -1,10 +1,11 @@
 //! The settings of a policy: their type as the component declares it, and values of that type.
 //!
 //! Role: a component declares a record `settings`; [`crate::component`] reads its type, [`merge`]
-//! merges a manifest's YAML over the policy's defaults, [`schema`] writes the JSON Schema. What
-//! runs components converts [`Value`] to and from its own values. So no policy carries a parser or
-//! a schema. Invariants: a type is finite and has at most [`MAX_PARTS`] parts; every kind of type
-//! that can't be settings (resources, streams, results) was refused when the component was read.
+//! merges a manifest's YAML over the policy's defaults, [`schema`] writes the JSON Schema. The
+//! runtime of components converts [`Value`] to and from its own values. So no policy carries a
+//! parser or a schema. Invariants: a type is finite and has at most [`MAX_PARTS`] parts; every kind
+//! of type that can't be settings (resources, streams, results) was refused when the component was
+//! read.
 //!
 //! One mapping of names, here and nowhere else: WIT's kebab-case is camelCase in manifests, the
 //! four types of a Service are Kubernetes' own words, and a `list<tuple<string, T>>` is a mapping.
