@@ -31,8 +31,22 @@ const INTERNAL: [&str; 6] = [
     "kube-public",
     "kube-node-lease",
 ];
-/// RFC 6761, and what /etc/hosts makes of it: `localhost.localdomain`.
-const LOCALHOST: [&str; 2] = ["localhost", "localdomain"];
+/// The domain of the Services that a set of clusters shares (KEP-1645, the Multi-Cluster Services
+/// API).
+const CLUSTER_SET: &str = "clusterset.local";
+
+/// RFC 6761, and what /etc/hosts of the usual distributions makes of it: `localhost.localdomain`,
+/// `localhost6.localdomain6`, `ip6-localhost`. None of these is a top-level domain.
+const LOCALHOST: [&str; 8] = [
+    "localhost",
+    "localdomain",
+    "localhost4",
+    "localdomain4",
+    "localhost6",
+    "localdomain6",
+    "ip6-localhost",
+    "ip6-loopback",
+];
 
 impl Policy for ExternalNames {
     type Settings = Settings;
@@ -123,7 +137,7 @@ impl ExternalNames {
         if self.is_internal(name)
             && !permits
                 .clone()
-                .any(|suffix| self.is_internal(&suffix.domain))
+                .any(|suffix| self.is_internal(&suffix.domain) || is_of_cluster(&suffix.domain, 0))
         {
             return told(
                 "is a name inside the cluster",
@@ -154,11 +168,27 @@ impl ExternalNames {
 
     fn is_internal(&self, name: &str) -> bool {
         INTERNAL.iter().any(|label| is_below(name, label))
+            || is_in(name, CLUSTER_SET)
+            || is_of_cluster(name, 2)
             || self
                 .cluster_domains
                 .iter()
                 .any(|domain| is_in(name, domain))
     }
+}
+
+/// Returns true for a name as Kubernetes gives it to a Service or a Pod, in some cluster whose
+/// domain ends in `.local`, as `cluster.local` does: `name.namespace.svc.other.local`. At least
+/// `before` labels stand before `svc` or `pod`, and at least two after it.
+fn is_of_cluster(name: &str, before: usize) -> bool {
+    let (mut index, mut found) = (0, None);
+    for label in name.as_bytes().split(|byte| *byte == b'.') {
+        if found.is_none() && index >= before && matches!(label, b"svc" | b"pod") {
+            found = Some(index);
+        }
+        index += 1;
+    }
+    last_label(name) == b"local" && found.is_some_and(|found| index > found + 2)
 }
 
 /// Returns the problem with a name that no setting allows, and its fix.
