@@ -2,8 +2,8 @@
 //! that the review can be replayed.
 //!
 //! The shape is that of [`InventoryData`], but counts stand for Nodes and Pods that are alike: a
-//! cluster of 5,000 Nodes takes as much room as one of a single Node. It stands
-//! in the record of a review.
+//! cluster of 5,000 Nodes takes as much room as one of a single Node. It is part of a review's
+//! record.
 
 use super::{
     ClusterData, ContainerPortData, EnvironmentData, Inventory, InventoryData, NamespaceData,

@@ -34,8 +34,8 @@ use std::time::{Duration, Instant};
 
 /// Asks the component of one policy. Called by [`Policy`] alone.
 pub trait Evaluate: Send + Sync {
-    /// Asks one question on a fresh instance, within the policy's own
-    /// limits and the question's deadline.
+    /// Asks one question on a fresh instance, within the policy's own limits and the question's
+    /// deadline.
     fn evaluate(&self, question: &Question<'_>) -> Answer;
 
     /// Returns true while the policy is not asked, because it missed its deadline several times in
