@@ -179,8 +179,8 @@ pub fn inspect(engine: &Engine, component: &[u8]) -> Result<Inspection, LoadErro
     ))
 }
 
-/// Measures `configure` on several fresh instances. Returns the median; `None` if it fails, which
-/// it did not at load.
+/// Measures `configure` on several fresh instances. Returns a clause with the median, or an empty
+/// text if it fails, which it did not at load.
 fn cost_of_configuring(engine: &Engine, guest: &Guest, settings: &Val) -> String {
     const RUNS: usize = 21;
     let budget = Budget {

@@ -27,7 +27,8 @@ pub fn schema(settings: &Record, defaults: &Setting, wit: Option<&str>) -> Value
     schema
 }
 
-/// Adds the default to every property that has one, and makes these properties optional.
+/// Adds the default to every property that has one. Properties of a nested record that has a
+/// default are no longer required.
 fn add_defaults(schema: &mut Value, defaults: &Value) {
     let (Some(properties), Some(defaults)) = (
         schema.get_mut("properties").and_then(Value::as_object_mut),
