@@ -6,8 +6,8 @@
 //! that. Only the type ExternalName is judged; an `externalName` that another type leaves unused is
 //! dormant (S11), and judged here once the type changes.
 
-use sallyport_facts::metadata_services::METADATA_SERVICES;
-use sallyport_policy::dns::{Suffix, is_address, is_below, is_in, is_valid, last_label, normal};
+use sallyport_facts::aliases::{self, Never};
+use sallyport_policy::dns::{Suffix, is_valid, last_label, normal};
 use sallyport_policy::prelude::*;
 
 policy!(ExternalNames, "policy.wit", backstop = "backstop.yaml");
@@ -19,20 +19,6 @@ pub struct ExternalNames {
     /// In lower case.
     cluster_domains: Vec<String>,
 }
-
-/// Last labels inside a cluster. `kubernetes.default` is found along a Pod's search path,
-/// `db.shop.svc` too; the namespaces are those that every cluster has. None of these is a top-level
-/// domain.
-const INTERNAL: [&str; 6] = [
-    "svc",
-    "pod",
-    "default",
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-];
-/// RFC 6761, and what /etc/hosts makes of it: `localhost.localdomain`.
-const LOCALHOST: [&str; 2] = ["localhost", "localdomain"];
 
 impl Policy for ExternalNames {
     type Settings = Settings;
@@ -153,32 +139,23 @@ impl ExternalNames {
     }
 
     fn is_internal(&self, name: &str) -> bool {
-        INTERNAL.iter().any(|label| is_below(name, label))
-            || self
-                .cluster_domains
-                .iter()
-                .any(|domain| is_in(name, domain))
+        aliases::is_internal(name, &self.cluster_domains)
     }
 }
 
 /// Returns the problem with a name that no setting allows, and its fix.
 fn never(name: &str) -> Option<(&'static str, &'static str)> {
-    if is_address(name) {
-        return Some(("is an IP address, not a name", "use a DNS name"));
-    }
-    if LOCALHOST.iter().any(|domain| is_in(name, domain)) {
-        return Some((
+    Some(match aliases::never(name)? {
+        Never::Address => ("is an IP address, not a name", "use a DNS name"),
+        Never::Localhost => (
             "is whatever machine asks for it",
             "use the name of the host that is meant",
-        ));
-    }
-    let is_metadata = METADATA_SERVICES
-        .iter()
-        .any(|service| service.is_called(name));
-    is_metadata.then_some((
-        "is a cloud's metadata service, which hands out credentials",
-        "use another name",
-    ))
+        ),
+        Never::Metadata => (
+            "is a cloud's metadata service, which hands out credentials",
+            "use another name",
+        ),
+    })
 }
 
 /// Parses an allowed suffix.

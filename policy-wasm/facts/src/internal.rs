@@ -147,10 +147,15 @@ impl Controller {
         })
     }
 
+    /// Returns the annotations that make a load balancer internal of the kind that the Service asks
+    /// for.
+    pub fn switches(&self, service: &Service) -> &'static [Switch] {
+        self.variant(service)
+            .map_or(self.switches, |variant| variant.switches)
+    }
+
     fn judge<'a>(&self, service: &'a Service) -> Option<Public<'a>> {
-        let switches = self
-            .variant(service)
-            .map_or(self.switches, |variant| variant.switches);
+        let switches = self.switches(service);
         let (mut is_internal, mut public) = (false, None);
         for switch in switches {
             let Some(found) = service.annotation(switch.key) else {

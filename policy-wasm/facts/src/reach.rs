@@ -12,7 +12,7 @@ use sallyport_policy::{Widening, pairs};
 /// networks, firewalls, an existing load balancer, or another Service to lead to. Compared without
 /// regard to case. Sources: the annotations of the controllers in [`super::internal`], MetalLB,
 /// kube-vip, Cilium, PureLB and Tailscale.
-pub static PARTS: [&str; 36] = [
+pub static PARTS: [&str; 37] = [
     "-rules",
     "access-control",
     "actions.",
@@ -47,6 +47,7 @@ pub static PARTS: [&str; 36] = [
     "public-ip",
     "security-group",
     "security-list",
+    "sourceranges",
     "src-range",
     "subnet",
 ];
@@ -189,6 +190,7 @@ mod tests {
             "metallb.io/loadBalancerIPs",
             "kube-vip.io/loadbalancerIPs",
             "service.beta.kubernetes.io/scw-loadbalancer-externally-managed",
+            "yawol.stackit.cloud/loadBalancerSourceRanges",
         ] {
             assert!(widened([], [(key, "x")]), "{key}");
             assert!(widened([(key, "x")], [(key, "y")]), "{key}");
