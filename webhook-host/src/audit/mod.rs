@@ -16,4 +16,4 @@ pub(crate) use exposure_map::{Gathering, MapSummary};
 pub use results::{Counts, Results, listed};
 pub use row::{Audit, Changes, Row};
 pub use ruling::{Exposure, Refusal, Ruling};
-pub use since::{Earlier, EarlierError, Since, Told};
+pub use since::{Changed, Earlier, EarlierError, Since, Told};

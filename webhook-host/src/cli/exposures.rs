@@ -22,7 +22,7 @@ const MAX_EARLIER: u64 = 256 << 20;
 #[command(mut_arg("quiet", |quiet| quiet.help("Print no summary")))]
 #[command(mut_arg("verbose", |verbose| verbose.hide(true)))]
 pub(super) struct ExposuresArgs {
-    /// JSON of an earlier run: print what was opened and closed since
+    /// JSON of an earlier run: print what was opened, widened, narrowed and closed since
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
     #[command(flatten)]
@@ -72,11 +72,8 @@ pub(super) fn run(args: &ExposuresArgs) -> Result<ExitCode> {
                 .problems
                 .push(format!("the earlier run did not see everything: {gap}"));
         }
-        let doors = results.rows().flat_map(|row| {
-            let doors = row.doors.iter();
-            doors.map(|exposure| (row.service.as_str(), exposure))
-        });
-        earlier.compare(doors)
+        results.problems.extend(earlier.lack().map(str::to_owned));
+        earlier.compare(results.rows())
     });
     let report = ExposuresReport {
         results: &results,
