@@ -7,6 +7,7 @@
 mod decoding;
 mod exemptions;
 mod files;
+mod inventory;
 mod matching;
 mod node_ports;
 mod policy;
@@ -169,10 +170,15 @@ impl Linter {
             .into_iter()
             .map(|error| undecoded(document, error))
             .collect();
-        let odd = manifest
-            .iter()
-            .flat_map(|config| exemptions::findings(document, &config.spec));
-        findings.extend(odd.map(|found| placed(found, document, &removed)));
+        let mut odd = vec![];
+        if let Some(config) = manifest {
+            odd.extend(exemptions::findings(document, &config.spec));
+            odd.extend(inventory::findings(document, &config.spec.inventory));
+        }
+        findings.extend(
+            odd.into_iter()
+                .map(|found| placed(found, document, &removed)),
+        );
         self.add(file, document, HostConfig::KIND, findings);
     }
 

@@ -10,6 +10,8 @@ use crate::registry::{Registry, Session, SourcePolicy};
 use crate::shipped;
 use crate::sources::load;
 use crate::suites::{self, ModuleSearch};
+use sallyport_core::contract::description::{Compared, Context, Description};
+use sallyport_core::contract::review::Phase;
 use sallyport_core::manifest::{
     Candidate, FailurePolicy, Mode, Module, PolicyExemptions, Reference, ServicePolicy,
 };
@@ -191,6 +193,12 @@ impl Loader {
                 return problem.places().map(place).collect();
             }
         };
+        let mode = policy.manifest().spec.mode;
+        let description = policy.description().into_iter();
+        let forgotten = description.flat_map(|description| forgotten(description, mode));
+        let forgotten: Vec<_> = forgotten
+            .map(|(message, fix)| finding(Level::Warning, document, module.field(), message, fix))
+            .collect();
         let slow = policy.configured_per_instance().map(|why| {
             let message = format!("it is configured anew for every review, which is slow: {why}");
             let field = if stated.is_some() {
@@ -206,7 +214,7 @@ impl Loader {
         };
         let odd = self.node_ports.iter().zip(settings);
         let odd = odd.flat_map(|(range, field)| range.findings(document, &policy, field));
-        slow.into_iter().chain(odd).collect()
+        forgotten.into_iter().chain(slow).chain(odd).collect()
     }
 
     /// Runs a suite beside the policies, where the components can be found.
@@ -285,6 +293,34 @@ impl Files for SuiteSearch {
     }
 }
 
+/// Returns what the description of a policy seems to have forgotten, each with its fix.
+fn forgotten(description: &Description, mode: Mode) -> Vec<(String, &'static str)> {
+    let asks = |context: Context| description.context.contains(&context);
+    let mut found = vec![];
+    for compared in &description.compares {
+        let (what, fix) = match compared {
+            Compared::NamespaceLabel(key) if !asks(Context::Namespace) => (
+                format!("the label {key:?} of namespaces"),
+                "add `namespace` to the description's context",
+            ),
+            Compared::NamespaceAnnotation(key) if !asks(Context::NamespaceAnnotations) => (
+                format!("the annotation {key:?} of namespaces"),
+                "add `namespace-annotations` to the description's context",
+            ),
+            _ => continue,
+        };
+        let message = format!("it compares {what} by its description, and never gets it");
+        found.push((message, fix));
+    }
+    if description.phases == [Phase::Mutating] && mode != Mode::Enforce {
+        found.push((
+            format!("it only patches, and mode {mode:?} does not patch"),
+            "use mode Enforce, or remove the policy",
+        ));
+    }
+    found
+}
+
 /// Returns a warning for each exemption of a policy that holds everything or everybody.
 fn wide_exemptions(document: &Located, exemptions: &PolicyExemptions) -> Vec<Finding> {
     let warn = |field: String, message: String, fix: &str| {
@@ -339,8 +375,10 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
             "use Fail, unless that is meant",
         ));
     }
-    let (selector, _) = spec.r#match.written();
-    if let Some(key) = selector.as_ref().and_then(matching::contradiction) {
+    let (selector, excluded) = spec.r#match.written();
+    let excluded: Vec<_> = excluded.map(str::to_owned).collect();
+    let contradiction = |selector| matching::contradiction(selector, &excluded);
+    if let Some(key) = selector.as_ref().and_then(contradiction) {
         let message = format!(
             "no namespace can match what is asked of the label {key:?}: the policy is never asked"
         );
@@ -363,4 +401,35 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
         ));
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallyport_core::contract::description::About;
+
+    #[test]
+    fn a_context_that_is_compared_and_not_asked_for_was_forgotten() {
+        let description = |context: &[Context], phases: &[Phase]| Description {
+            name: "p".to_owned(),
+            version: "1".to_owned(),
+            phases: phases.to_vec(),
+            operations: vec![],
+            resources: vec![],
+            context: context.to_vec(),
+            about: About::empty(),
+            compares: vec![
+                Compared::NamespaceLabel("env".to_owned()),
+                Compared::NamespaceAnnotation("a/b".to_owned()),
+                Compared::Label("x".to_owned()),
+            ],
+        };
+        let both = [Context::Namespace, Context::NamespaceAnnotations];
+        let validating = [Phase::Validating];
+        let count = |context, phases, mode| forgotten(&description(context, phases), mode).len();
+        assert_eq!(count(&[], &validating, Mode::Warn), 2);
+        assert_eq!(count(&both, &validating, Mode::Warn), 0);
+        assert_eq!(count(&both, &[Phase::Mutating], Mode::Warn), 1);
+        assert_eq!(count(&both, &[Phase::Mutating], Mode::Enforce), 0);
+    }
 }

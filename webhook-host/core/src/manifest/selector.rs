@@ -162,6 +162,9 @@ impl TryFrom<WrittenRequirement> for Requirement {
         if matches!(operator, Operator::In | Operator::NotIn) && values.is_empty() {
             return Err("In and NotIn need values; name at least one value".to_owned());
         }
+        if matches!(operator, Operator::Exists | Operator::DoesNotExist) && !values.is_empty() {
+            return Err("Exists and DoesNotExist take no values; use In or NotIn".to_owned());
+        }
         values
             .iter()
             .try_for_each(|value| check_name(&key, value))?;
@@ -187,7 +190,7 @@ fn match_labels<'de, D: Deserializer<'de>>(
 /// Refuses a value of the label that bears the namespace's name, when no namespace has such a name.
 fn check_name(key: &LabelKey, value: &LabelValue) -> Result<(), String> {
     let value = value.as_str();
-    if key.as_str() != NAME_LABEL || value.is_empty() || is_label(value) {
+    if key.as_str() != NAME_LABEL || is_label(value) {
         return Ok(());
     }
     Err(format!(
