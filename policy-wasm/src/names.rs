@@ -97,7 +97,8 @@ pub fn class(path: String, found: &str, errors: &mut Vec<SettingsError>) {
         errors.push(SettingsError::new(path, problem));
     } else if !is_key(found, KeyKind::Label) {
         let problem = format!(
-            "{} can be no loadBalancerClass, so that it has no effect; write it as example.com/name",
+            "{} can be no loadBalancerClass, so that it has no effect; write it as \
+             example.com/name",
             quote(found)
         );
         errors.push(SettingsError::new(path, problem));

@@ -48,8 +48,8 @@ impl Policy for ExternalNames {
             }
         }
         if settings.cluster_domains.is_empty() {
-            const PROBLEM: &str = "an empty list lets aliases lead into this cluster by its domain; \
-                name that, such as cluster.local";
+            const PROBLEM: &str = "an empty list lets aliases lead into this cluster by its \
+                domain; name that, such as cluster.local";
             errors.push(SettingsError::new("clusterDomains", PROBLEM));
         }
         let mut cluster_domains = Vec::with_capacity(settings.cluster_domains.len());

@@ -1,5 +1,6 @@
-//! Names that an alias must not lead to without somebody's leave: rule S09. DNS follows an alias for
-//! whoever asks, so that it opens a way around what protects them.
+//! Names that an alias must not lead to without somebody's leave: rule S09.
+//!
+//! DNS follows an alias for whoever asks, so that it opens a way around what protects them.
 //!
 //! All functions take normal names ([`sallyport_policy::dns::normal`]).
 

@@ -5,9 +5,10 @@
 //! of a node port, an external IP, an annotation.
 
 use super::row::Row;
+use super::scope::Scope;
 use crate::exposure::{Change, Door, DoorKind, State};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A door of an earlier run. What the policies said of it then is not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Earlier {
     exposures: Vec<Told>,
     #[serde(default)]
     states: BTreeMap<String, State>,
+    /// The Services that it looked at.
+    #[serde(default)]
+    pub scope: Scope,
 }
 
 /// The reason why a file is no earlier run.
@@ -88,19 +92,26 @@ impl Earlier {
         )
     }
 
-    /// Compares with the doors of now.
-    pub fn compare<'a>(self, now: impl Iterator<Item = &'a Row>) -> Since {
+    /// Returns the namespaces of doors that this run did not look at, and a later one did.
+    pub fn unseen<'a>(&self, now: impl Iterator<Item = &'a Row>) -> BTreeSet<&'a str> {
+        let rows = now.filter(|row| !row.doors.is_empty() && !self.scope.has(&row.service));
+        rows.map(Row::namespace).collect()
+    }
+
+    /// Compares with the doors of now, of Services that both runs looked at.
+    pub fn compare<'a>(self, now: impl Iterator<Item = &'a Row>, scope: &Scope) -> Since {
         let key = |service: &str, door: &Door| format!("{service} {}", door.identity());
         let mut before: BTreeMap<_, _> = self
             .exposures
             .into_iter()
+            .filter(|told| scope.has(&told.service))
             .map(|told| (key(&told.service, &told.door), told))
             .collect();
         let mut since = Since {
             time: self.time,
             ..Since::default()
         };
-        for row in now {
+        for row in now.filter(|row| self.scope.has(&row.service)) {
             for exposure in &row.doors {
                 let told = Told {
                     service: row.service.clone(),
@@ -238,7 +249,7 @@ mod tests {
             .into_iter()
             .map(|(service, told)| row(service, told))
             .collect();
-        earlier.compare(rows.iter())
+        earlier.compare(rows.iter(), &Scope::default())
     }
 
     fn port(number: u16) -> Value {
@@ -309,6 +320,28 @@ mod tests {
         assert_eq!(changes(&since.widened), [expected]);
         let since = compare(vec![port(30080)], vec![("n/w", local)]);
         assert!(since.widened.is_empty() && since.narrowed.len() == 1);
+    }
+
+    #[test]
+    fn only_services_that_both_runs_looked_at_are_compared() {
+        let scope = |namespaces: &[&str], hidden: &[&str]| json!({"namespaces": namespaces, "hidden": hidden});
+        let compared = |earlier: Value, now: Value| {
+            let doors = |name: &str| told(name, "nodePort", "nodes", "every node:30080");
+            let earlier = json!({"time": "t", "scope": earlier,
+                "exposures": [doors("a/w"), doors("b/w")]});
+            let earlier = Earlier::read(earlier.to_string().as_bytes()).expect("an earlier run");
+            let now: Scope = serde_json::from_value(now).expect("a scope");
+            let rows = [row("c/w", doors("c/w"))];
+            let unseen = earlier.unseen(rows.iter()).len();
+            let since = earlier.compare(rows.iter(), &now);
+            (since.opened.len(), since.closed.len(), unseen)
+        };
+        let all = || scope(&[], &[]);
+        assert_eq!(compared(all(), all()), (1, 2, 0));
+        assert_eq!(compared(all(), scope(&["b", "c"], &[])), (1, 1, 0));
+        assert_eq!(compared(all(), scope(&[], &["a", "b"])), (1, 0, 0));
+        assert_eq!(compared(scope(&["a", "b"], &[]), all()), (0, 2, 1));
+        assert_eq!(compared(scope(&[], &["c"]), all()), (0, 2, 1));
     }
 
     #[test]

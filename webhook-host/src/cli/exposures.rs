@@ -2,7 +2,7 @@
 
 use super::audited::{AuditedArgs, Wanted};
 use super::output::{DetailArgs, TextFormat, print, print_json};
-use crate::audit::Earlier;
+use crate::audit::{Earlier, listed};
 use crate::report::exposures::{self as report, ExposuresReport};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -66,6 +66,23 @@ pub(super) fn run(args: &ExposuresArgs) -> Result<ExitCode> {
     })?;
     let mut results = judges.results(false);
     args.audited.read(&judges, &mut results)?;
+    if let Some(earlier) = &earlier {
+        ensure!(
+            earlier.scope.selector == results.scope.selector,
+            "--since: the earlier run looked at {}, and this one at {}; give the same --selector",
+            earlier.scope.selected(),
+            results.scope.selected()
+        );
+        let unseen = earlier.unseen(results.rows());
+        if !unseen.is_empty() {
+            let names = listed(unseen.iter().copied());
+            let problem = format!(
+                "the earlier run did not look at these namespaces, so that nobody knows what was \
+                 opened there: {names}"
+            );
+            results.problems.push(problem);
+        }
+    }
     let since = earlier.map(|earlier| {
         for gap in &earlier.gaps {
             results
@@ -73,7 +90,7 @@ pub(super) fn run(args: &ExposuresArgs) -> Result<ExitCode> {
                 .push(format!("the earlier run did not see everything: {gap}"));
         }
         results.problems.extend(earlier.lack().map(str::to_owned));
-        earlier.compare(results.rows())
+        earlier.compare(results.rows(), &results.scope)
     });
     let report = ExposuresReport {
         results: &results,

@@ -188,7 +188,8 @@ impl Finder<'_> {
 
     fn node_port(&self, port: &NodePortInUse<'_>) -> Found {
         let local = self.service.spec.external_traffic_policy.as_deref() == Some("Local");
-        let nodes = if local {
+        // A node without its Pods answers a health check, too: that it has none.
+        let nodes = if local && port.used_as == UsedAs::NodePort {
             "nodes with its Pods"
         } else {
             "every node"

@@ -141,7 +141,10 @@ mod tests {
             let excluded: Vec<_> = excluded.iter().map(|&name| name.to_owned()).collect();
             contradiction(&selector, &excluded)
         };
-        let name = |operator: &str, values: &[&str]| json!([{"key": NAME_LABEL, "operator": operator, "values": values}]);
+        let name = |operator: &str, values: &[&str]| {
+            let key = NAME_LABEL;
+            json!([{"key": key, "operator": operator, "values": values}])
+        };
         assert!(found(name("DoesNotExist", &[]), &[]).is_some());
         assert!(found(name("In", &["a", "b"]), &["a", "b", "c"]).is_some());
         assert!(found(name("In", &["a", "b"]), &["b"]).is_none());

@@ -275,6 +275,7 @@ pub fn json(report: &ExposuresReport<'_>) -> Value {
     let mut value = json!({
         "time": report.time.to_string(),
         "services": report.results.services(),
+        "scope": report.results.scope,
         "gaps": report.results.gaps(),
         "exposures": exposures,
         "states": states,
