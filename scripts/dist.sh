@@ -68,21 +68,23 @@ add_target() {
 
 # generated TARGET…: writes completions and manual, which only a program that runs here can print.
 generated() {
-    local target program=
+    local target program=()
     for target; do
-        if "$(program_of "$target")" --version >/dev/null 2>&1; then
-            program=$(program_of "$target")
-            break
-        fi
+        program=("$(program_of "$target")")
+        "${program[@]}" --version >/dev/null 2>&1 && break
+        # A program that prints starts no second one, so that the emulator need not be registered.
+        program=(qemu-aarch64-static "${program[@]}")
+        [[ $target == aarch64-*-linux-* ]] && "${program[@]}" --version >/dev/null 2>&1 && break
+        program=()
     done
-    [[ -n $program ]] || die "none of the programs for $* runs here, and one must print the completions; add this machine's target"
+    ((${#program[@]} > 0)) || die "none of the programs for $* runs here, and one must print the completions; add this machine's target"
     rm -rf "$GENERATED"
     mkdir -p "$GENERATED/completions"
-    "$program" completions bash >"$GENERATED/completions/sallyport.bash"
-    "$program" completions zsh >"$GENERATED/completions/_sallyport"
-    "$program" completions fish >"$GENERATED/completions/sallyport.fish"
-    "$program" completions powershell >"$GENERATED/completions/sallyport.ps1"
-    "$program" man "$GENERATED/man"
+    "${program[@]}" completions bash >"$GENERATED/completions/sallyport.bash"
+    "${program[@]}" completions zsh >"$GENERATED/completions/_sallyport"
+    "${program[@]}" completions fish >"$GENERATED/completions/sallyport.fish"
+    "${program[@]}" completions powershell >"$GENERATED/completions/sallyport.ps1"
+    "${program[@]}" man "$GENERATED/man"
 }
 
 # sbom TARGET: writes the list of dependencies. cargo cyclonedx puts one beside each Cargo.toml of the workspace.

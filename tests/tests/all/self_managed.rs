@@ -146,7 +146,7 @@ async fn ask_late(
                 StatusCode::OK
             );
             requests += 1;
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
         seen.insert(bundle);
     }
@@ -164,7 +164,7 @@ async fn stay(mut connection: Connection, stop: Arc<AtomicBool>) -> usize {
             StatusCode::OK
         );
         requests += 1;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
     requests
 }

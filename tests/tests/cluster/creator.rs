@@ -17,7 +17,7 @@ use std::time::Duration;
 const CLIENTS: usize = 4;
 
 /// The pause between two Services of a client, since other tests share the machine.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Creates and deletes Services in namespace `default` until it is stopped.
 pub(crate) struct Creator {
