@@ -383,10 +383,6 @@ fn values_that_nothing_can_match_are_errors() {
         (exempt("services: ['a/b.c']"), "exemptions.services[0]"),
         (exempt("services: ['a-/b']"), "exemptions.services[0]"),
         (
-            selector("{ key: a, operator: Exists, values: [b] }"),
-            requirement,
-        ),
-        (
             selector("{ key: kubernetes.io/metadata.name, operator: In, values: [''] }"),
             requirement,
         ),
@@ -406,7 +402,10 @@ fn values_that_nothing_can_match_are_errors() {
 fn selectors_and_inventories_that_no_cluster_can_have_are_warnings() {
     let name = "kubernetes.io/metadata.name";
     let matches = |name: &str, what: &str| policy(name, &format!("{RANGE}\n  match: {{ {what} }}"));
-    let expressions = format!("matchExpressions: [{{ key: {name}, operator: DoesNotExist }}]");
+    let expressions = format!(
+        "matchExpressions: [{{ key: {name}, operator: DoesNotExist }}, {{ key: a, operator: \
+         Exists, values: [b] }}]"
+    );
     let files = directory(&[
         (
             "a.yaml",
@@ -437,6 +436,11 @@ fn selectors_and_inventories_that_no_cluster_can_have_are_warnings() {
     let labels = "spec.inventory.namespaces.a.labels";
     let expected = [
         row("warning", "spec.match.namespaceSelector", 6),
+        row(
+            "warning",
+            "spec.match.namespaceSelector.matchExpressions[1].values",
+            6,
+        ),
         row("warning", "spec.match.namespaceSelector", 6),
         row("warning", &format!("{labels}[\"a b\"]"), 8),
         row("warning", &format!("{labels}[\"c\"]"), 8),

@@ -220,7 +220,7 @@ fn a_condition_means_the_exemption_to_the_letter() {
     let hostile = "o'brien\\\"]) ||\n true";
     let exemptions = json!({
         "users": [hostile], "groups": ["ops"], "serviceAccounts": ["a/b"],
-        "services": ["ingress-*/web.v1", "edge/*"],
+        "services": ["ingress-*/web-*-v1", "edge/*"],
     });
     let exemptions: Exemptions = serde_json::from_value(exemptions).expect("exemptions");
     let options = options();
@@ -248,7 +248,7 @@ fn a_condition_means_the_exemption_to_the_letter() {
         (hostile, &[][..], "n", "w"),
         ("jane", &["dev", "ops"], "n", "w"),
         ("system:serviceaccount:a:b", &[], "n", "w"),
-        ("jane", &[], "ingress-nginx", "web.v1"),
+        ("jane", &[], "ingress-nginx", "web-a-v1"),
         ("jane", &[], "edge", "any"),
         ("system:apiserver", &[], "default", "kubernetes"),
     ] {
@@ -260,8 +260,8 @@ fn a_condition_means_the_exemption_to_the_letter() {
     for (user, groups, namespace, name) in [
         ("o'brien", &["op"][..], "n", "w"),
         ("a:b", &[], "n", "w"),
-        ("jane", &[], "ingress-nginx", "web-v1"),
-        ("jane", &[], "my-ingress-nginx", "web.v1"),
+        ("jane", &[], "ingress-nginx", "web-a-v12"),
+        ("jane", &[], "my-ingress-nginx", "web-a-v1"),
         ("jane", &[], "edge", ""),
         ("jane", &[], "edge2", "any"),
         ("jane", &[], "default", "kubernetes"),

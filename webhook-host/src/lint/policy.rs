@@ -297,16 +297,22 @@ impl Files for SuiteSearch {
 fn forgotten(description: &Description, mode: Mode) -> Vec<(String, &'static str)> {
     let asks = |context: Context| description.context.contains(&context);
     let mut found = vec![];
+    // A pattern is for all that somebody may write: it needs none of them.
+    let is_one = |key: &str| !key.contains('*');
     for compared in &description.compares {
         let (what, fix) = match compared {
-            Compared::NamespaceLabel(key) if !asks(Context::Namespace) => (
+            Compared::NamespaceLabel(key) if is_one(key) && !asks(Context::Namespace) => (
                 format!("the label {key:?} of namespaces"),
                 "add `namespace` to the description's context",
             ),
-            Compared::NamespaceAnnotation(key) if !asks(Context::NamespaceAnnotations) => (
-                format!("the annotation {key:?} of namespaces"),
-                "add `namespace-annotations` to the description's context",
-            ),
+            Compared::NamespaceAnnotation(key)
+                if is_one(key) && !asks(Context::NamespaceAnnotations) =>
+            {
+                (
+                    format!("the annotation {key:?} of namespaces"),
+                    "add `namespace-annotations` to the description's context",
+                )
+            }
             _ => continue,
         };
         let message = format!("it compares {what} by its description, and never gets it");
@@ -388,6 +394,20 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
             "remove one of the requirements",
         ));
     }
+    let expressions = selector.and_then(|selector| selector.match_expressions);
+    for (index, requirement) in expressions.iter().flatten().enumerate() {
+        let has_values = requirement.values.iter().flatten().next().is_some();
+        if has_values && matches!(requirement.operator.as_str(), "Exists" | "DoesNotExist") {
+            findings.push(warn(
+                &format!("spec.match.namespaceSelector.matchExpressions[{index}].values"),
+                format!(
+                    "{} takes no values: these have no effect",
+                    requirement.operator
+                ),
+                "use In or NotIn, or remove them",
+            ));
+        }
+    }
     findings.extend(wide_exemptions(document, &spec.exemptions));
     if spec.limits.deadline.duration() >= MUTATING_TIMEOUT {
         let message = format!(
@@ -421,6 +441,7 @@ mod tests {
             compares: vec![
                 Compared::NamespaceLabel("env".to_owned()),
                 Compared::NamespaceAnnotation("a/b".to_owned()),
+                Compared::NamespaceLabel("*".to_owned()),
                 Compared::Label("x".to_owned()),
             ],
         };

@@ -162,9 +162,6 @@ impl TryFrom<WrittenRequirement> for Requirement {
         if matches!(operator, Operator::In | Operator::NotIn) && values.is_empty() {
             return Err("In and NotIn need values; name at least one value".to_owned());
         }
-        if matches!(operator, Operator::Exists | Operator::DoesNotExist) && !values.is_empty() {
-            return Err("Exists and DoesNotExist take no values; use In or NotIn".to_owned());
-        }
         values
             .iter()
             .try_for_each(|value| check_name(&key, value))?;
