@@ -116,6 +116,14 @@ impl Service {
         self.uses_node_ports() || !self.live_external_ips().is_empty()
     }
 
+    /// Returns true if the Service has addresses of an IP family (`IPv4`, `IPv6`), or certainly
+    /// gets them: the API server fills in `ipFamilies`, and refuses a `RequireDualStack` that it
+    /// can't fulfil.
+    pub fn has_family(&self, family: &str) -> bool {
+        self.spec.ip_family_policy.as_deref() == Some("RequireDualStack")
+            || self.spec.ip_families.iter().any(|own| own == family)
+    }
+
     /// Returns the known ports that the Service opens on every node. The API server uses
     /// `healthCheckNodePort` only on a LoadBalancer with `externalTrafficPolicy: Local`.
     pub fn live_node_ports(&self) -> impl Iterator<Item = NodePortInUse<'_>> {
@@ -198,6 +206,17 @@ mod tests {
             (port.field().as_str(), port.key().as_str()),
             ("spec.healthCheckNodePort", "HealthCheckNodePort:32000")
         );
+    }
+
+    #[test]
+    fn a_required_second_family_counts_before_it_is_filled_in() {
+        let mut service = load_balancer("web", 80);
+        assert!(!service.has_family("IPv4"));
+        service.spec.ip_families = vec!["IPv4".into()];
+        service.spec.ip_family_policy = Some("PreferDualStack".into());
+        assert!(service.has_family("IPv4") && !service.has_family("IPv6"));
+        service.spec.ip_family_policy = Some("RequireDualStack".into());
+        assert!(service.has_family("IPv6"));
     }
 
     #[test]

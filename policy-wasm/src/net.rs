@@ -137,6 +137,11 @@ impl Cidr {
         })
     }
 
+    /// Returns true for a block of IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.is_v6
+    }
+
     /// Returns true if the text has no bits beyond the prefix. `10.1.2.3/8` has, which is probably
     /// a typo.
     pub fn is_exact(&self) -> bool {

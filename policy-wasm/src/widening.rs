@@ -40,15 +40,19 @@ impl Widening {
     pub const NODE_PORTS: Self = Self(1 << 4);
     /// External IPs.
     pub const EXTERNAL_IPS: Self = Self(1 << 5);
-    /// Clients that the source ranges of the load balancer did not admit.
+    /// Clients that the source ranges of the load balancer did not admit. An IP family of which no
+    /// range is left is open to everyone where kube-proxy or Google's controller enforces them.
     pub const SOURCES: Self = Self(1 << 6);
     /// Another load balancer: its class or its address. The crate `sallyport-facts` also finds
     /// annotations that bear on who reaches it.
     pub const LOAD_BALANCER: Self = Self(1 << 7);
     /// The node ports of every node, in place of those with Pods.
     pub const NODES: Self = Self(1 << 8);
-    /// Another family of IP addresses, by which an exposed Service is reached.
+    /// Another family of IP addresses, by which the Service is reached.
     pub const FAMILIES: Self = Self(1 << 9);
+    /// A load balancer that is less certainly internal, as its class and annotations say. Only the
+    /// crate `sallyport-facts` finds it.
+    pub const PUBLIC: Self = Self(1 << 10);
     /// Every way.
     pub const ANY: Self = Self(u16::MAX);
     /// The ways that change the destination of kept traffic: other ports, other Pods.
@@ -79,7 +83,7 @@ impl Widening {
 
     /// Returns the name of the first way, for a message.
     fn text(self) -> &'static str {
-        const TEXTS: [(Widening, &str); 10] = [
+        const TEXTS: [(Widening, &str); 11] = [
             (Widening::TYPE, "another type"),
             (Widening::PORTS, "another port"),
             (Widening::TARGETS, "another target port"),
@@ -89,6 +93,7 @@ impl Widening {
             (Widening::EXTERNAL_IPS, "another external IP"),
             (Widening::FAMILIES, "another IP family"),
             (Widening::SOURCES, "wider source ranges"),
+            (Widening::PUBLIC, "a less certainly internal load balancer"),
             (
                 Widening::LOAD_BALANCER,
                 "another kind or address of load balancer",
@@ -291,11 +296,15 @@ fn answers_on_more_nodes(old: &Service, new: &Service) -> bool {
     new.is_exposed() && every_node(new) && !every_node(old)
 }
 
-/// Returns true if traffic comes in by a family that the exposed Service did not have. A Service
-/// whose families nobody has set yet says nothing about them.
+/// The families of IP addresses.
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+
+/// Returns true if traffic comes in by a family that the Service did not have. A ClusterIP counts,
+/// too: an annotation may expose it. A Service whose families nobody has set yet says nothing about
+/// them.
 fn has_another_family(old: &Service, new: &Service) -> bool {
-    let (before, after) = (&old.spec.ip_families, &new.spec.ip_families);
-    new.is_exposed() && !before.is_empty() && after.iter().any(|family| !before.contains(family))
+    let is_added = |family| new.has_family(family) && !old.has_family(family);
+    !old.spec.ip_families.is_empty() && FAMILIES.into_iter().any(is_added)
 }
 
 fn has_more_ips(old: &Service, new: &Service) -> bool {
@@ -320,6 +329,12 @@ fn admits_more(old: &Service, new: &Service) -> bool {
     if before.is_empty() || before == after {
         return false;
     }
+    if FAMILIES
+        .into_iter()
+        .any(|family| is_opened(&before, &after, new, family))
+    {
+        return true;
+    }
     if after.is_empty() || before.len().saturating_mul(after.len()) > MOST_COMPARISONS {
         return true;
     }
@@ -336,6 +351,13 @@ fn admits_more(old: &Service, new: &Service) -> bool {
     !after
         .iter()
         .all(|text| Cidr::parse(text).is_some_and(is_covered))
+}
+
+/// Returns true if the last range of a family goes that the Service has.
+fn is_opened(before: &[&str], after: &[&str], service: &Service, family: &str) -> bool {
+    let is_v6 = family == FAMILIES[1];
+    let is_of = |range: &&str| Cidr::parse(range).is_some_and(|block| block.is_v6() == is_v6);
+    service.has_family(family) && before.iter().any(is_of) && !after.iter().any(is_of)
 }
 
 /// The older form of `loadBalancerSourceRanges`, which the field wins over.

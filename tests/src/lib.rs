@@ -9,6 +9,7 @@ pub mod prometheus;
 pub mod registry;
 pub mod tutorial;
 pub mod walkthrough;
+pub mod widening;
 
 use sallyport::engine::Cache;
 use std::fs::OpenOptions;

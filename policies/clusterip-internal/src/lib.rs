@@ -286,7 +286,10 @@ fn judge_elsewhere(exposures: &[Exposure<'_>], elsewhere: &Elsewhere<'_>, verdic
 /// a key of its own, so that another one is an offence anyway; only an offence found by a port has
 /// one key for all external IPs.
 fn ways(violation: &Violation) -> Widening {
-    const BY_IP: Widening = Widening::LEADS.or(Widening::TYPE);
+    const BY_IP: Widening = Widening::LEADS
+        .or(Widening::TYPE)
+        .or(Widening::NODES)
+        .or(Widening::FAMILIES);
     let by = |prefix: &str| violation.key.starts_with(prefix);
     match () {
         () if by(EXTERNAL_IPS) => BY_IP.or(Widening::EXTERNAL_IPS),

@@ -65,15 +65,15 @@ impl Policy for ExternalIps {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        // Each address has a key of its own. Beside that, only where its traffic leads counts, once
-        // the address has an effect.
+        // Each address has a key of its own. Beside that, only where its traffic leads counts, and
+        // by which nodes and families, once the address has an effect.
+        const WAYS: Widening = Widening::LEADS
+            .or(Widening::TYPE)
+            .or(Widening::NODES)
+            .or(Widening::FAMILIES);
         let is_live = !review.service.live_external_ips().is_empty()
             || !asked(&review.service, Checked::Nothing).is_empty();
-        let ways = if is_live {
-            Widening::LEADS.or(Widening::TYPE)
-        } else {
-            Widening::NONE
-        };
+        let ways = if is_live { WAYS } else { Widening::NONE };
         let is_armed = is_armed(review);
         Verdict::of_update(
             review,

@@ -112,9 +112,9 @@ impl ExternalNames {
         }
         let mut permits = self.allowed.iter().filter(|suffix| suffix.matches(name));
         if self.is_internal(name)
-            && !permits
-                .clone()
-                .any(|suffix| self.is_internal(&suffix.domain))
+            && !permits.clone().any(|suffix| {
+                self.is_internal(&suffix.domain) || aliases::is_of_cluster(&suffix.domain, 0)
+            })
         {
             return told(
                 "is a name inside the cluster",

@@ -35,6 +35,15 @@ fn names_outside_are_fine() {
         "a.svc.example.com",
         "localhost.example.com",
         "metadata.example.com",
+        "metadata.google.com",
+        "clusterset.local.example.com",
+        "printer.local",
+        "svc.acme.local",
+        "a.svc.acme.local",
+        "orders.prod.svc.local",
+        "a.b.svc.acme.internal",
+        "a.b.services.acme.local",
+        "ip6-localhost.example.com",
     ] {
         assert_eq!(problem(&[], name), None, "{name}");
     }
@@ -48,6 +57,11 @@ fn internal_names_are_denied_in_any_case() {
         "db.shop.svc",
         "cluster.local",
         "a.b.pod",
+        "db.svc.clusterset.local",
+        "db.shop.svc.clusterset.local.",
+        "a.b.svc.other.local",
+        "pod-0.db.shop.SVC.prod.eu.local",
+        "10-0-0-1.shop.pod.other.local",
     ] {
         let told = problem(&[], name).unwrap_or_else(|| panic!("{name}"));
         assert!(told.contains("inside the cluster"), "{told}");
@@ -61,6 +75,13 @@ fn the_own_machine_and_metadata_services_are_denied() {
         "localhost",
         "a.localhost.",
         "localhost.localdomain",
+        "localhost4.localdomain4",
+        "localhost6.localdomain6.",
+        "localhost6",
+        "IP6-localhost",
+        "ip6-loopback",
+        "metadata.goog.",
+        "metadata.azure.internal",
         "METADATA.google.internal",
         "metadata",
         "instance-data",
@@ -100,6 +121,14 @@ fn only_an_internal_suffix_permits_internal_names() {
         &[".shared.svc.cluster.local"],
         "db.shop.svc.cluster.local"
     ));
+    let other = "db.shop.svc.other.local";
+    assert!(is_denied(&["other.local"], other) && is_denied(&["local"], other));
+    assert!(!is_denied(&[".svc.other.local"], other) && !is_denied(&[other], other));
+    assert!(is_denied(&["local"], "db.shop.svc.clusterset.local"));
+    assert!(!is_denied(
+        &[".shop.svc.clusterset.local"],
+        "db.shop.svc.clusterset.local"
+    ));
     assert!(!is_denied(&["intranet"], "intranet") && is_denied(&["com"], "intranet"));
 }
 
@@ -114,7 +143,14 @@ fn a_dormant_external_name_is_not_judged() {
 #[test]
 fn what_is_no_suffix_is_refused_with_its_path() {
     let errors = policy(
-        &["a.example", "", "*.example.com", "10.0.0.1", ".localhost"],
+        &[
+            "a.example",
+            "",
+            "*.example.com",
+            "10.0.0.1",
+            ".localhost",
+            "ip6-localhost",
+        ],
         &[".cluster.local"],
     )
     .err();
@@ -128,6 +164,7 @@ fn what_is_no_suffix_is_refused_with_its_path() {
         "allowedSuffixes[2]",
         "allowedSuffixes[3]",
         "allowedSuffixes[4]",
+        "allowedSuffixes[5]",
         "clusterDomains[0]",
     ];
     assert_eq!(paths, expected);

@@ -11,7 +11,7 @@ mod sharing;
 use allowed::Allowed;
 use sallyport_facts::addresses::{Checked, asked};
 use sallyport_facts::pools::{CHOOSES, Origin, chosen};
-use sallyport_facts::{keys, sharing as facts};
+use sallyport_facts::{keys, reach, sharing as facts};
 use sallyport_policy::net::{Address, Cidr};
 use sallyport_policy::prelude::*;
 
@@ -79,10 +79,13 @@ impl Policy for LoadBalancerAddresses {
     fn validate(&self, review: &Review) -> Verdict {
         // Each address, name and key of sharing has a key of its own. Beside that, only where its
         // traffic leads counts, and who is let in.
-        const WAYS: Widening = Widening::LEADS.or(Widening::SOURCES);
+        const WAYS: Widening = Widening::LEADS
+            .or(Widening::SOURCES)
+            .or(Widening::FAMILIES)
+            .or(Widening::PUBLIC);
         Verdict::of_update(
             review,
-            Widening::between,
+            reach::widening,
             |_| WAYS,
             |service| self.judge(service, &review.namespace.name),
         )

@@ -7,7 +7,7 @@ mod create;
 mod internal;
 mod sources;
 
-use sallyport_facts::{Controller, keys};
+use sallyport_facts::{Controller, keys, reach};
 use sallyport_policy::net::{Cidr, cover_the_world};
 use sallyport_policy::prelude::*;
 use settings::{LoadBalancerIp, NodePorts, RequireSourceRanges, SetOnCreate};
@@ -105,7 +105,7 @@ impl Policy for LoadBalancerExposure {
     }
 
     fn validate(&self, review: &Review) -> Verdict {
-        let verdict = Verdict::of_update(review, Widening::between, widening, |service| {
+        let verdict = Verdict::of_update(review, reach::widening, widening, |service| {
             self.judge(review, service)
         });
         self.renewed_by_reach(review, self.lessened(review, verdict))
@@ -118,13 +118,15 @@ impl Policy for LoadBalancerExposure {
 
 /// Returns the ways of exposing more that make a kept violation a new offence.
 fn widening(violation: &Violation) -> Widening {
+    const ANY_RULE: Widening = Widening::LEADS.or(Widening::SOURCES).or(Widening::FAMILIES);
     match violation.rule.as_str() {
-        "S04" | "S05" => Widening::LEADS.or(Widening::SOURCES),
-        "S06" => Widening::LEADS
+        // Their own keys tell how public it is.
+        "S04" | "S05" => ANY_RULE.or(Widening::LOAD_BALANCER),
+        "S06" => ANY_RULE
+            .or(Widening::LOAD_BALANCER)
             .or(Widening::NODE_PORTS)
-            .or(Widening::NODES)
-            .or(Widening::SOURCES),
-        _ => Widening::LEADS,
+            .or(Widening::NODES),
+        _ => ANY_RULE.or(Widening::PUBLIC),
     }
 }
 
@@ -168,7 +170,7 @@ impl LoadBalancerExposure {
             .find(|violation| sources::admits_too_many(violation));
         let too_many = too_many.filter(|_| {
             Widening::between(old, &review.service)
-                .and(Widening::SOURCES)
+                .and(Widening::SOURCES.or(Widening::FAMILIES))
                 .is_none()
         });
         let keys: BinaryHeap<_> = before

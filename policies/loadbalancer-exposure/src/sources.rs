@@ -17,12 +17,16 @@ use sallyport_policy::prelude::*;
 const TOO_WIDE: &str = "sourceRange:";
 const TOO_WIDE_TOGETHER: &str = "sourceRanges:world:";
 const MISSING: &str = "LoadBalancer:no source ranges";
+const OPEN_FAMILY: &str = "sourceRanges:open:";
 
 /// Returns true if the violation is that the ranges admit too many clients.
 pub(crate) fn admits_too_many(violation: &Violation) -> bool {
     let key = violation.key.as_str();
     violation.rule == "S05"
-        && (key == MISSING || key.starts_with(TOO_WIDE) || key.starts_with(TOO_WIDE_TOGETHER))
+        && (key == MISSING
+            || [TOO_WIDE, TOO_WIDE_TOGETHER, OPEN_FAMILY]
+                .iter()
+                .any(|kind| key.starts_with(kind)))
 }
 
 impl LoadBalancerExposure {
@@ -46,14 +50,16 @@ impl LoadBalancerExposure {
             self.deny_missing(service, controllers, verdict);
         }
         self.judge_each(&ranges, verdict);
+        if ranges.are_read && (required || self.limits_ranges()) {
+            self.judge_families(service, controllers, &ranges, verdict);
+        }
         let settings = &self.settings;
         let may_have_ranges = ranges.are_read
             || !settings
                 .set_on_create
                 .load_balancer_source_ranges
                 .is_empty();
-        let limited = settings.forbid_world || !self.allowed.is_empty();
-        if required || limited && may_have_ranges {
+        if required || self.limits_ranges() && may_have_ranges {
             judge_voids(review, service, controllers, verdict);
             let mut warnings =
                 judge_enforcement(service, controllers.unwrap_or_default(), required, verdict);
@@ -61,6 +67,11 @@ impl LoadBalancerExposure {
             warnings.retain(|_| ranges.are_read && review.resource == Resource::Services);
             verdict.warnings.append(&mut warnings);
         }
+    }
+
+    /// Returns true if the settings say which ranges may be named.
+    fn limits_ranges(&self) -> bool {
+        self.settings.forbid_world || !self.allowed.is_empty()
     }
 
     fn deny_missing(
@@ -126,6 +137,57 @@ impl LoadBalancerExposure {
         }
     }
 
+    /// Adds a violation for each IP family of the Service that is open because no range is of this
+    /// family: to Google's controller and to kube-proxy, which enforces ranges where no other
+    /// controller is known to, each family has a list of its own, and an empty one admits everyone.
+    fn judge_families(
+        &self,
+        service: &Service,
+        controllers: Option<&[&Controller]>,
+        ranges: &Ranges<'_>,
+        verdict: &mut Verdict,
+    ) {
+        let opens = |controller: &&&Controller| {
+            matches!(controller.enforces(service), Enforces::EachFamily)
+        };
+        let by = match controllers {
+            None => "kube-proxy, unless another controller enforces the ranges,",
+            Some(controllers) => match controllers.iter().find(opens) {
+                Some(controller) => controller.name,
+                None => return,
+            },
+        };
+        for (family, other, is_v6) in [("IPv4", "IPv6", false), ("IPv6", "IPv4", true)] {
+            if !ranges.open_families(service).contains(&family) {
+                continue;
+            }
+            let message = format!(
+                "no range is of {family}, so that {by} opens the load balancer to the whole world \
+                 by {family}"
+            );
+            let mut fix = format!("name blocks of {family}");
+            for (i, block) in self.allowed.iter().enumerate() {
+                if let (true, Some(text)) =
+                    (block.is_v6() == is_v6, self.settings.allowed_cidrs.get(i))
+                {
+                    fix.push_str(if fix.contains('/') {
+                        " or "
+                    } else {
+                        ", inside "
+                    });
+                    fix.push_str(text);
+                }
+            }
+            if service.has_family(other) {
+                fix.push_str(&format!(
+                    ", or set spec.ipFamilyPolicy to SingleStack and spec.ipFamilies to [{other}]"
+                ));
+            }
+            let violation = Violation::new("S05", ranges.root(), message);
+            verdict.add(violation.key(format!("{OPEN_FAMILY}{family}")).fix(fix));
+        }
+    }
+
     fn deny(&self, verdict: &mut Verdict, field: String, message: String, key: String) {
         verdict.add(
             Violation::new("S05", field, message)
@@ -136,9 +198,7 @@ impl LoadBalancerExposure {
 
     fn problem(&self, block: Option<Cidr>) -> Option<&'static str> {
         match block {
-            None if self.settings.forbid_world || !self.allowed.is_empty() => {
-                Some("is no block such as 192.0.2.1/32")
-            }
+            None if self.limits_ranges() => Some("is no block such as 192.0.2.1/32"),
             Some(block) if self.settings.forbid_world && cover_the_world(&[block]) => {
                 Some("opens the load balancer to the whole world")
             }
@@ -212,7 +272,7 @@ fn judge_enforcement(
                 "{}: whether {name} enforces source ranges depends on its settings",
                 FIELD
             ),
-            Enforces::Yes | Enforces::Where(_) => continue,
+            Enforces::Yes | Enforces::EachFamily | Enforces::Where(_) => continue,
         };
         warnings.push(problem);
     }

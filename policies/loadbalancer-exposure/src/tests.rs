@@ -484,6 +484,86 @@ fn a_class_that_no_table_knows_may_be_served_all_the_same() {
 }
 
 #[test]
+fn each_family_needs_a_range_where_an_empty_list_admits_everyone() {
+    let open = |providers: &[&str], families: &[&str], ranges: &[&str]| {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let policy = configured(|s| {
+            s.providers = texts(providers);
+            s.forbid_world = true;
+        });
+        let mut service = load_balancer("w", 80);
+        service.spec.ip_families = texts(families);
+        service.spec.load_balancer_source_ranges = texts(ranges);
+        let verdict = policy.validate(&create(service));
+        let keys = verdict.violations.into_iter().map(|found| found.key);
+        keys.collect::<Vec<_>>().concat()
+    };
+    const DUAL: [&str; 2] = ["IPv4", "IPv6"];
+    for controller in [&["gce"][..], &[]] {
+        for (families, ranges, expected) in [
+            (&DUAL[..], &["10.0.0.0/8"][..], "sourceRanges:open:IPv6"),
+            (&DUAL, &["fd00::/8"], "sourceRanges:open:IPv4"),
+            (&DUAL, &["10.0.0.0/8", " fd00::/8 "], ""),
+            (&["IPv6"], &["10.0.0.0/8"], "sourceRanges:open:IPv6"),
+            (&["IPv4"], &["fd00::/8"], "sourceRanges:open:IPv4"),
+            (&["IPv4"], &["10.0.0.0/8"], ""),
+            (&["IPv4"], &["::ffff:10.0.0.0/104"], ""),
+            (&[], &["10.0.0.0/8"], ""),
+            (&DUAL, &[], ""),
+        ] {
+            let found = open(controller, families, ranges);
+            assert_eq!(found, expected, "{controller:?} {families:?} {ranges:?}");
+        }
+    }
+    for closes in ["aws-lbc", "azure", "oci", "scaleway", "openstack", "hcloud"] {
+        assert_eq!(open(&[closes], &DUAL, &["10.0.0.0/8"]), "", "{closes}");
+    }
+    assert!(!open(&["azure", "gce"], &DUAL, &["10.0.0.0/8"]).is_empty());
+}
+
+#[test]
+fn the_fix_for_an_open_family_names_the_allowed_blocks_of_this_family() {
+    let policy = configured(|s| {
+        s.providers = vec!["gce".to_owned()];
+        s.allowed_cidrs = vec!["10.0.0.0/8".into(), "fd00::/8".into(), "fc00::/8".into()];
+    });
+    let mut service = load_balancer("w", 80);
+    service.spec.ip_family_policy = Some("RequireDualStack".into());
+    service.spec.load_balancer_source_ranges = vec!["10.0.0.0/8".into()];
+    let expected = "S05 spec.loadBalancerSourceRanges: no range is of IPv6, so that gce opens the \
+        load balancer to the whole world by IPv6; name blocks of IPv6, inside fd00::/8 or \
+        fc00::/8, or set spec.ipFamilyPolicy to SingleStack and spec.ipFamilies to [IPv4]";
+    assert_eq!(told(&policy.validate(&create(service))), [expected]);
+}
+
+#[test]
+fn an_open_family_is_less_than_no_ranges_but_another_one_is_new() {
+    let policy = configured(|s| {
+        s.providers = vec!["gce".to_owned()];
+        s.require_source_ranges = RequireSourceRanges::Always;
+    });
+    let with = |families: &[&str], ranges: &[&str]| {
+        let mut service = load_balancer("w", 80);
+        service.spec.ip_families = families.iter().map(|&family| family.to_owned()).collect();
+        let ranges = ranges.iter().map(|&range| range.to_owned());
+        service.spec.load_balancer_source_ranges = ranges.collect();
+        service
+    };
+    let (one, both) = (&["IPv4"][..], &["IPv4", "IPv6"][..]);
+    let missing = "LoadBalancer:no source ranges";
+    let to_one = keys(&policy, &with(both, &[]), &with(both, &["10.0.0.0/8"]));
+    assert_eq!(to_one, [missing]);
+    let second = keys(&policy, &with(one, &[]), &with(both, &["10.0.0.0/8"]));
+    assert_eq!(second, ["sourceRanges:open:IPv6"]);
+    let second = keys(
+        &policy,
+        &with(one, &["fd00::/8"]),
+        &with(both, &["fd00::/8"]),
+    );
+    assert_eq!(second, [""]);
+}
+
+#[test]
 fn many_offending_ranges_are_compared_in_time() {
     let policy = configured(|s| s.allowed_cidrs = vec!["192.0.2.0/24".into()]);
     let with = |from: usize| {
@@ -524,7 +604,8 @@ fn the_backstop_has_the_annotations_of_the_tables() {
         let voiding = VOIDS
             .iter()
             .filter(|row| row.by == controller.name && row.voids.includes(Voided::Internal));
-        let others = controller.switches.iter().map(|switch| switch.key);
+        let own = controller.switches.iter().chain(controller.contradicting);
+        let others = own.map(|switch| switch.key);
         let others = others.chain(of_variant).chain(voiding.map(|row| row.key));
         let others: BTreeSet<_> = others.filter(|other| *other != key).collect();
         assert_eq!(row[..2], [key, value], "{}", controller.name);

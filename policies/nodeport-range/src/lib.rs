@@ -77,8 +77,11 @@ impl Policy for NodePortRange {
 
     fn validate(&self, review: &Review) -> Verdict {
         // Each port has a key of its own. Beside that, only where its traffic leads counts, and on
-        // how many nodes it is open.
-        const WAYS: Widening = Widening::SELECTED.or(Widening::TYPE).or(Widening::NODES);
+        // how many nodes and addresses of theirs it is open.
+        const WAYS: Widening = Widening::SELECTED
+            .or(Widening::TYPE)
+            .or(Widening::NODES)
+            .or(Widening::FAMILIES);
         Verdict::of_update(
             review,
             Widening::between,

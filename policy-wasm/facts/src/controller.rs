@@ -23,7 +23,9 @@ pub struct Switch {
 pub enum Precedence {
     /// All that are present must agree.
     All,
-    /// The first that is present, in the order of the table: the others are not read beside it.
+    /// The first that is present, in the order of the table: the others are not read beside it. One
+    /// that is not read and says otherwise is a contradiction all the same: an earlier version
+    /// reads it alone.
     First,
 }
 
@@ -41,8 +43,10 @@ pub enum Default {
 /// A controller's treatment of `loadBalancerSourceRanges`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enforces {
-    /// They are enforced.
+    /// They are enforced. A family of addresses without a range of its own is closed.
     Yes,
+    /// They are enforced for each IP family by itself. One without a range of its own is open.
+    EachFamily,
     /// Settings or the kind of load balancer decide, which no Service shows; or nobody has looked
     /// it up.
     Depends,
@@ -59,6 +63,8 @@ pub struct Variant {
     pub when: When,
     /// The annotations that are read instead.
     pub switches: &'static [Switch],
+    /// As [`Controller::contradicting`].
+    pub contradicting: &'static [Switch],
     /// Its treatment of source ranges.
     pub enforces: Enforces,
 }
@@ -85,6 +91,9 @@ pub struct Controller {
     pub switches: &'static [Switch],
     /// The order in which it reads them.
     pub precedence: Precedence,
+    /// Annotations that it does not read, but another controller of the same cloud does, or it
+    /// itself for another kind of load balancer: one that says otherwise is a contradiction.
+    pub contradicting: &'static [Switch],
     /// The load balancer without any of them.
     pub default: Default,
     /// Another kind of load balancer, for which it reads other annotations.

@@ -45,6 +45,7 @@ const fn controller(
         classes: &[],
         switches,
         precedence: Precedence::All,
+        contradicting: &[],
         default: Default::Public,
         variant: None,
         enforces: Enforces::Depends,
@@ -53,6 +54,30 @@ const fn controller(
         title,
     }
 }
+
+const AWS_SCHEME: Switch = switch(
+    "service.beta.kubernetes.io/aws-load-balancer-scheme",
+    Reads::Either(&["internal"], &["internet-facing"]),
+    Some("internal"),
+    "kubernetes-sigs/aws-load-balancer-controller pkg/service/model_build_load_balancer.go; \
+     without it the load balancer's own scheme or --default-load-balancer-scheme holds, which \
+     no Service shows",
+);
+
+const OCI_LOAD_BALANCER: Switch = switch(
+    "service.beta.kubernetes.io/oci-load-balancer-internal",
+    Reads::ParseBool,
+    Some("true"),
+    "oracle/oci-cloud-controller-manager pkg/cloudprovider/providers/oci/load_balancer_spec.go",
+);
+
+const OCI_NETWORK_LOAD_BALANCER: Switch = switch(
+    "oci-network-load-balancer.oraclecloud.com/internal",
+    Reads::ParseBool,
+    Some("true"),
+    "the same file: a network load balancer reads its own key and not the other's; the type in any \
+     case",
+);
 
 /// Every controller whose switch is known. AWS has two: who serves a Service there depends on the
 /// Service ([`super::internal::on`]).
@@ -75,15 +100,7 @@ pub static CONTROLLERS: [Controller; 24] = [
             "AWS Load Balancer Controller, EKS Auto Mode",
             "aws",
             &[
-                switch(
-                    "service.beta.kubernetes.io/aws-load-balancer-scheme",
-                    Reads::Either(&["internal"], &["internet-facing"]),
-                    Some("internal"),
-                    "kubernetes-sigs/aws-load-balancer-controller \
-                     pkg/service/model_build_load_balancer.go; without it the \
-                        load balancer's own scheme or --default-load-balancer-scheme holds, which \
-                        no Service shows",
-                ),
+                AWS_SCHEME,
                 switch(
                     "service.beta.kubernetes.io/aws-load-balancer-internal",
                     Reads::ParseBool,
@@ -96,6 +113,7 @@ pub static CONTROLLERS: [Controller; 24] = [
     Controller {
         enforces: Enforces::Yes,
         ranges: &[SOURCE_RANGES],
+        contradicting: &[AWS_SCHEME],
         ..controller(
             "aws-ccm",
             "AWS cloud provider, in-tree or cloud-provider-aws",
@@ -130,7 +148,7 @@ pub static CONTROLLERS: [Controller; 24] = [
     },
     Controller {
         precedence: Precedence::First,
-        enforces: Enforces::Yes,
+        enforces: Enforces::EachFamily,
         ranges: &[SOURCE_RANGES],
         classes: &[
             class(
@@ -194,15 +212,11 @@ pub static CONTROLLERS: [Controller; 24] = [
     Controller {
         enforces: Enforces::Yes,
         ranges: &[SOURCE_RANGES],
+        contradicting: &[OCI_NETWORK_LOAD_BALANCER],
         variant: Some(Variant {
             when: When::Annotation("oci.oraclecloud.com/load-balancer-type", "nlb"),
-            switches: &[switch(
-                "oci-network-load-balancer.oraclecloud.com/internal",
-                Reads::ParseBool,
-                Some("true"),
-                "the same file: a network load balancer reads its own key and not the other's; the \
-                 type in any case",
-            )],
+            switches: &[OCI_NETWORK_LOAD_BALANCER],
+            contradicting: &[OCI_LOAD_BALANCER],
             enforces: Enforces::Where(&[
                 (
                     "oci-network-load-balancer.oraclecloud.com/security-list-management-mode",
@@ -214,18 +228,7 @@ pub static CONTROLLERS: [Controller; 24] = [
                 ),
             ]),
         }),
-        ..controller(
-            "oci",
-            "Oracle Cloud",
-            "oci",
-            &[switch(
-                "service.beta.kubernetes.io/oci-load-balancer-internal",
-                Reads::ParseBool,
-                Some("true"),
-                "oracle/oci-cloud-controller-manager \
-                 pkg/cloudprovider/providers/oci/load_balancer_spec.go",
-            )],
-        )
+        ..controller("oci", "Oracle Cloud", "oci", &[OCI_LOAD_BALANCER])
     },
     Controller {
         enforces: Enforces::Yes,
@@ -299,6 +302,7 @@ pub static CONTROLLERS: [Controller; 24] = [
                     "the older prefix, not read beside the newer one",
                 ),
             ],
+            contradicting: &[],
             enforces: Enforces::Yes,
         }),
         ..controller(

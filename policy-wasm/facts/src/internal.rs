@@ -150,17 +150,27 @@ impl Controller {
     /// Returns the annotations that make a load balancer internal of the kind that the Service asks
     /// for.
     pub fn switches(&self, service: &Service) -> &'static [Switch] {
-        self.variant(service)
-            .map_or(self.switches, |variant| variant.switches)
+        self.switches_for(service).0
+    }
+
+    /// Returns the annotations that it reads for a Service, and those that may contradict them.
+    fn switches_for(&self, service: &Service) -> (&'static [Switch], &'static [Switch]) {
+        match self.variant(service) {
+            Some(variant) => (variant.switches, variant.contradicting),
+            None => (self.switches, self.contradicting),
+        }
     }
 
     fn judge<'a>(&self, service: &'a Service) -> Option<Public<'a>> {
-        let switches = self.switches(service);
+        let (switches, contradicting) = self.switches_for(service);
         let (mut is_internal, mut public) = (false, None);
-        for switch in switches {
+        for (index, switch) in switches.iter().chain(contradicting).enumerate() {
             let Some(found) = service.annotation(switch.key) else {
                 continue;
             };
+            if index >= switches.len() && !is_internal {
+                break;
+            }
             let reading = switch.reads.read(found);
             if reading == Reading::Yes {
                 is_internal = true;
@@ -173,7 +183,7 @@ impl Controller {
                     is_certain,
                 });
             }
-            if self.precedence == Precedence::First {
+            if self.precedence == Precedence::First && public.is_some() {
                 break;
             }
         }
@@ -231,8 +241,12 @@ impl Controller {
     /// The annotation and its value that make a Service's load balancer internal, where nothing
     /// says what it is to be: no class, and none of the controller's annotations.
     pub fn switch_to_set(&self, service: &Service) -> Option<(&'static str, &'static str)> {
+        let (_, contradicting) = self.switches_for(service);
+        let says = |switch: &Switch| service.annotation(switch.key).is_some();
         match self.reasons(service, None).as_slice() {
-            [Public::Missing { key, set, .. }] => Some((key, (*set)?)),
+            [Public::Missing { key, set, .. }] if !contradicting.iter().any(says) => {
+                Some((key, (*set)?))
+            }
             _ => None,
         }
     }
@@ -333,12 +347,66 @@ mod tests {
             None,
             [(GCE_NEW, "External"), (GCE_OLD, "Internal")]
         ));
-        assert!(is_internal(
+        assert!(!is_internal(
             "gce",
             None,
             [(GCE_NEW, "Internal"), (GCE_OLD, "External")]
         ));
+        assert!(is_internal(
+            "gce",
+            None,
+            [(GCE_NEW, "Internal"), (GCE_OLD, "internal")]
+        ));
         assert!(is_internal("gce", None, [(GCE_OLD, "internal")]));
+    }
+
+    #[test]
+    fn what_another_controller_of_the_cloud_reads_may_contradict() {
+        for (scheme, internal) in [
+            ("internal", true),
+            ("internet-facing", false),
+            ("Internal", false),
+        ] {
+            let found = is_internal(
+                "aws-ccm",
+                None,
+                [(AWS_INTERNAL, "true"), (AWS_SCHEME, scheme)],
+            );
+            assert_eq!(found, internal, "{scheme}");
+        }
+        let (kind, lb, nlb) = (
+            "oci.oraclecloud.com/load-balancer-type",
+            "service.beta.kubernetes.io/oci-load-balancer-internal",
+            "oci-network-load-balancer.oraclecloud.com/internal",
+        );
+        assert!(is_internal("oci", None, [(lb, "true"), (nlb, "true")]));
+        assert!(!is_internal("oci", None, [(lb, "true"), (nlb, "false")]));
+        assert!(!is_internal(
+            "oci",
+            None,
+            [(kind, "nlb"), (nlb, "true"), (lb, "false")]
+        ));
+        let (new, old) = (
+            "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type",
+            "service.beta.kubernetes.io/alicloud-loadbalancer-address-type",
+        );
+        assert!(!is_internal(
+            "alibaba",
+            None,
+            [(new, "intranet"), (old, "internet")]
+        ));
+    }
+
+    #[test]
+    fn a_contradicting_annotation_is_left_to_its_author() {
+        let mut service = load_balancer("w", 80);
+        service.metadata.annotations = labels([(AWS_SCHEME, "internet-facing")]);
+        let ccm = by_name("aws-ccm").expect("a controller");
+        assert_eq!(ccm.switch_to_set(&service), None);
+        assert_eq!(
+            ccm.public(&service).map(|public| public.is_certain()),
+            Some(true)
+        );
     }
 
     #[test]

@@ -44,11 +44,21 @@ const fn service(
 }
 
 /// The names that are known.
-pub static METADATA_SERVICES: [MetadataService; 7] = [
+pub static METADATA_SERVICES: [MetadataService; 9] = [
     service(
         "metadata",
         "google.internal",
         "Google Compute Engine; docs.cloud.google.com/compute/docs/metadata",
+    ),
+    service(
+        "metadata",
+        "goog",
+        "Google Compute Engine's second name for it; the same page",
+    ),
+    service(
+        "metadata",
+        "azure.internal",
+        "Azure; on the deny lists of many HTTP clients, not in Azure's documentation",
     ),
     service(
         "instance-data",
@@ -95,6 +105,7 @@ mod tests {
         };
         assert!(
             is_known("metadata.google.internal")
+                && is_known("metadata.goog")
                 && is_known("instance-data.eu-west-1.compute.internal")
         );
         for name in [

@@ -31,7 +31,7 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "blocked unless set",
         private_link: "makes none itself",
         addresses: "`…aws-load-balancer-eip-allocations` by ID, public load balancers only",
-        ranges: "enforced",
+        ranges: "enforced; a family without a range of its own is closed",
         elsewhere: "`service.beta.kubernetes.io/actions.*` forwards to other Services of the \
             namespace (S07)",
     },
@@ -51,7 +51,8 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "no, the switch holds for both",
         private_link: "",
         addresses: "`…azure-pip-name` by name, of the resource group",
-        ranges: "enforced; `…azure-allowed-ip-ranges` stands for the field",
+        ranges: "enforced; `…azure-allowed-ip-ranges` stands for the field; a family without a \
+            range of its own is closed",
         elsewhere: "no",
     },
     Answers {
@@ -79,9 +80,9 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "no, the switch holds for both",
         private_link: "no",
         addresses: "",
-        ranges: "enforced; a network load balancer (`oci.oraclecloud.com/load-balancer-type: nlb`) \
-            enforces none unless an annotation \
-            has its rules managed",
+        ranges: "enforced, a family without a range of its own is closed; a network load balancer \
+            (`oci.oraclecloud.com/load-balancer-type: nlb`) enforces none unless an annotation has \
+            its rules managed",
         elsewhere: "no",
     },
     Answers {
@@ -154,7 +155,7 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "no, a private load balancer has no public address at all",
         private_link: "no",
         addresses: "`…scw-loadbalancer-ip-ids` by ID, refused beside the switch",
-        ranges: "enforced, from the field only",
+        ranges: "enforced, from the field only; a family without a range of its own is closed",
         elsewhere: "no",
     },
     Answers {
@@ -254,8 +255,8 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "by the addresses asked for",
         private_link: "no; `kube-vip.io/forwardUPNP: \"true\"` opens the router instead (S04, S10)",
         addresses: "",
-        ranges: "by kube-proxy; `kube-vip.io/ignore-service-security` opens other ports of the \
-            address",
+        ranges: "by kube-proxy, for which a family without a range of its own is open; \
+            `kube-vip.io/ignore-service-security` opens other ports of the address",
         elsewhere: "no",
     },
     Answers {
@@ -264,7 +265,8 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "by the pool",
         private_link: "no",
         addresses: "pools by name: `metallb.io/address-pool`",
-        ranges: "by kube-proxy, or what replaces it",
+        ranges: "by kube-proxy, for which a family without a range of its own is open, or what \
+            replaces it",
         elsewhere: "no",
     },
     Answers {
@@ -273,7 +275,8 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "by the pool",
         private_link: "no",
         addresses: "",
-        ranges: "enforced for the load balancer's address",
+        ranges: "enforced for the load balancer's address; a family without a range of its own is \
+            closed",
         elsewhere: "`service.cilium.io/global` shares with other clusters (S10)",
     },
     Answers {
@@ -282,7 +285,8 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "by the pool",
         private_link: "no",
         addresses: "pools by name: `projectcalico.org/ipv4pools`",
-        ranges: "by kube-proxy, or what replaces it",
+        ranges: "by kube-proxy, for which a family without a range of its own is open, or what \
+            replaces it",
         elsewhere: "`federation.tigera.io/serviceSelector` (S07)",
     },
     Answers {
@@ -291,7 +295,8 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "by the pool",
         private_link: "no",
         addresses: "pools by name: `purelb.io/service-group`",
-        ranges: "by kube-proxy, or what replaces it",
+        ranges: "by kube-proxy, for which a family without a range of its own is open, or what \
+            replaces it",
         elsewhere: "no",
     },
     Answers {
@@ -300,7 +305,8 @@ pub static QUESTIONS: [Answers; 36] = [
         second_family: "IPv4 only",
         private_link: "no",
         addresses: "pools by name: `eip.openelb.kubesphere.io/v1alpha2`",
-        ranges: "by kube-proxy, or what replaces it",
+        ranges: "by kube-proxy, for which a family without a range of its own is open, or what \
+            replaces it",
         elsewhere: "no",
     },
     Answers {

@@ -2,6 +2,7 @@
 
 use super::internal::{CONTROLLERS, Controller, SOURCE_RANGES};
 use super::voids::{BESIDE, Voided, Voiding, voiding};
+use sallyport_policy::net::Cidr;
 use sallyport_policy::service::Service;
 
 /// The field, which wins over the annotations.
@@ -96,6 +97,18 @@ impl<'a> Ranges<'a> {
         let mut keys = CONTROLLERS.iter().flat_map(|controller| controller.ranges);
         !service.spec.load_balancer_source_ranges.is_empty()
             || keys.any(|key| service.annotation(key).is_some())
+    }
+
+    /// Returns the IP families of a Service that have no range of their own.
+    pub fn open_families(&self, service: &Service) -> Vec<&'static str> {
+        let is_open = |(family, is_v6): &(&'static str, bool)| {
+            let is_of_it = |range: &Range<'_>| {
+                Cidr::parse(range.text).is_some_and(|block| block.is_v6() == *is_v6)
+            };
+            service.has_family(family) && !self.list.iter().any(is_of_it)
+        };
+        let families = [("IPv4", false), ("IPv6", true)].into_iter();
+        families.filter(is_open).map(|(family, _)| family).collect()
     }
 
     /// Returns the path of what holds the ranges.

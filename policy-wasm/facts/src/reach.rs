@@ -5,7 +5,7 @@
 //! updates of what offends anyway, and nowhere else.
 
 use super::internal::{CONTROLLERS, Controller, Public};
-use sallyport_policy::service::{Metadata, Service};
+use sallyport_policy::service::{Metadata, Pair, Service};
 use sallyport_policy::{Widening, pairs};
 
 /// Parts of the names of annotations by which controllers choose addresses, address families,
@@ -52,8 +52,19 @@ pub static PARTS: [&str; 37] = [
     "subnet",
 ];
 
+/// The beginning of the keys by which Google's controller writes down the firewall rules that it
+/// has made. Nothing reads them.
+const WRITTEN: &str = "service.kubernetes.io/firewall-rule";
+
+/// Parts of the names of annotations that only add ways in: without them there are fewer.
+pub static ADDING: [&str; 4] = ["additional-public", "exposed", "funnel", "pls-"];
+
 /// Returns true if an annotation may decide who reaches a load balancer, or what is reached.
 pub fn bears_on_reach(key: &str) -> bool {
+    !key.starts_with(WRITTEN) && has_part(key, &PARTS)
+}
+
+fn has_part(key: &str, parts: &[&str]) -> bool {
     let name = key
         .as_bytes()
         .rsplit(|byte| *byte == b'/')
@@ -63,38 +74,58 @@ pub fn bears_on_reach(key: &str) -> bool {
         name.windows(part.len())
             .any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
     };
-    PARTS.iter().any(|part| has(part))
+    parts.iter().any(|part| has(part))
 }
 
 /// Compares two states of a Service as [`Widening::between`] does, and also the annotations that
-/// bear on who reaches its load balancer: where these may let in more, the result has
-/// [`Widening::LOAD_BALANCER`].
+/// bear on who reaches its load balancer: where another one is chosen the result has
+/// [`Widening::LOAD_BALANCER`], and where it is less certainly internal [`Widening::PUBLIC`].
 pub fn widening(old: &Service, new: &Service) -> Widening {
-    let fields = Widening::between(old, new);
-    if widens(old, new) {
-        fields.or(Widening::LOAD_BALANCER)
-    } else {
-        fields
-    }
-}
-
-/// Returns true if annotations or the class may let in more than before: a controller no longer
-/// makes a certainly internal load balancer, or makes a certainly public one that was uncertain
-/// before, or another annotation changes that bears on it.
-pub fn widens(old: &Service, new: &Service) -> bool {
+    let mut widening = Widening::between(old, new);
     let (before, after) = (&old.metadata.annotations, &new.metadata.annotations);
     if before == after && old.spec.load_balancer_class == new.spec.load_balancer_class {
-        return false;
+        return widening;
     }
-    let changed =
-        |(key, value): &(String, String), others| pairs::get(others, key) != Some(value.as_str());
-    let changed = before
+    if choose_another(old, new) {
+        widening = widening.or(Widening::LOAD_BALANCER);
+    }
+    if is_more_public(old, new) {
+        widening = widening.or(Widening::PUBLIC);
+    }
+    widening
+}
+
+/// Returns true if annotations may let in more than before, or others, by something else than a
+/// switch.
+fn choose_another(old: &Service, new: &Service) -> bool {
+    let (before, after) = (&old.metadata.annotations, &new.metadata.annotations);
+    let counts = |(key, value): &Pair, others: &[Pair]| {
+        pairs::get(others, key) != Some(value.as_str())
+            && bears_on_reach(key)
+            && !CONTROLLERS
+                .iter()
+                .any(|controller| has_switch(controller, key))
+    };
+    // Ranges where there were none let in fewer.
+    let first_ranges = |key: &str| {
+        new.spec.load_balancer_source_ranges.is_empty()
+            && pairs::get(before, key).is_none()
+            && CONTROLLERS
+                .iter()
+                .any(|controller| controller.ranges.contains(&key))
+    };
+    before.iter().any(|pair| {
+        let is_removed = pairs::get(after, &pair.0).is_none();
+        counts(pair, after) && !(is_removed && has_part(&pair.0, &ADDING))
+    }) || after
         .iter()
-        .filter(|pair| changed(pair, after))
-        .chain(after.iter().filter(|pair| changed(pair, before)));
-    let mut counts = changed.filter(|(key, _)| bears_on_reach(key));
-    counts.any(|(key, _)| !CONTROLLERS.iter().any(|controller| has_switch(controller, key)))
-        || are_more_public(old, new)
+        .any(|pair| counts(pair, before) && !first_ranges(&pair.0))
+}
+
+/// Returns true if a controller no longer makes a certainly internal load balancer, or makes a
+/// public one that was uncertain before.
+fn is_more_public(old: &Service, new: &Service) -> bool {
+    are_more_public(old, new)
         // A controller can be told to serve a class that no table knows, and then reads its
         // annotations as ever.
         || new.spec.load_balancer_class.is_some() && are_more_public(&without_class(old),
@@ -136,6 +167,12 @@ pub(super) fn degree(controller: &Controller, service: &Service) -> u8 {
 mod tests {
     use super::*;
     use sallyport_policy::testing::{labels, load_balancer};
+
+    fn widens(old: &Service, new: &Service) -> bool {
+        !widening(old, new)
+            .and(Widening::LOAD_BALANCER.or(Widening::PUBLIC))
+            .is_none()
+    }
 
     const SCHEME: &str = "service.beta.kubernetes.io/aws-load-balancer-scheme";
 
@@ -190,7 +227,6 @@ mod tests {
             "metallb.io/loadBalancerIPs",
             "kube-vip.io/loadbalancerIPs",
             "service.beta.kubernetes.io/scw-loadbalancer-externally-managed",
-            "yawol.stackit.cloud/loadBalancerSourceRanges",
         ] {
             assert!(widened([], [(key, "x")]), "{key}");
             assert!(widened([(key, "x")], [(key, "y")]), "{key}");
@@ -203,8 +239,64 @@ mod tests {
             "prometheus.io/scrape",
             "service.beta.kubernetes.io/aws-load-balancer-healthcheck-interval",
             "example.com/unrelated",
+            "service.kubernetes.io/firewall-rule",
+            "service.kubernetes.io/firewall-rule-ipv6",
         ] {
             assert!(!widened([], [(key, "x")]), "{key}");
         }
+    }
+
+    #[test]
+    fn without_what_adds_ways_in_there_are_fewer() {
+        for (key, narrows) in [
+            ("service.beta.kubernetes.io/azure-pls-create", true),
+            (
+                "service.beta.kubernetes.io/azure-additional-public-ips",
+                true,
+            ),
+            (
+                "service.beta.kubernetes.io/aws-load-balancer-security-groups",
+                false,
+            ),
+            (
+                "service.beta.kubernetes.io/aws-load-balancer-subnets",
+                false,
+            ),
+        ] {
+            assert_eq!(widened([(key, "true")], []), !narrows, "{key}");
+            assert!(widened([(key, "true")], [(key, "false")]), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_first_ranges_let_in_fewer() {
+        let key = "service.beta.kubernetes.io/azure-allowed-ip-ranges";
+        assert!(!widened([], [(key, "10.0.0.0/8")]));
+        assert!(widened([(key, "10.0.0.0/8")], [(key, "10.0.0.0/7")]));
+        assert!(widened([(key, "10.0.0.0/8")], []));
+        let older = "yawol.stackit.cloud/loadBalancerSourceRanges";
+        assert!(widened([(older, "10.0.0.0/8")], [(older, "0.0.0.0/0")]));
+    }
+
+    #[test]
+    fn another_load_balancer_and_a_more_public_one_are_told_apart() {
+        let with = |annotations: &[(&str, &str)]| {
+            let mut service = load_balancer("w", 80);
+            for (key, value) in annotations {
+                let pair = ((*key).to_owned(), (*value).to_owned());
+                service.metadata.annotations.push(pair);
+            }
+            service
+        };
+        let subnets = "service.beta.kubernetes.io/aws-load-balancer-subnets";
+        assert_eq!(
+            widening(&with(&[]), &with(&[(subnets, "a")])),
+            Widening::LOAD_BALANCER
+        );
+        let (internal, public) = ((SCHEME, "internal"), (SCHEME, "internet-facing"));
+        assert_eq!(
+            widening(&with(&[internal]), &with(&[public])),
+            Widening::PUBLIC
+        );
     }
 }

@@ -61,6 +61,10 @@ fn every_way_of_exposing_more_is_seen() {
         Widening::FAMILIES
     );
     assert_eq!(
+        to(|s| s.spec.ip_family_policy = Some("RequireDualStack".into())),
+        Widening::FAMILIES
+    );
+    assert_eq!(
         to(|s| s.spec.external_ips.push("192.0.2.3".into())),
         Widening::EXTERNAL_IPS
     );
@@ -123,6 +127,10 @@ fn harmless_edits_widen_nothing() {
             to(|s| s.spec.load_balancer_source_ranges = vec!["10.1.0.0/16".into()]),
         ),
         (
+            "a preference that the API server has not fulfilled",
+            to(|s| s.spec.ip_family_policy = Some("PreferDualStack".into())),
+        ),
+        (
             "no node ports",
             to(|s| s.spec.allocate_load_balancer_node_ports = Some(false)),
         ),
@@ -133,6 +141,21 @@ fn harmless_edits_widen_nothing() {
     ] {
         assert_eq!(widening, Widening::NONE, "{what}");
     }
+}
+
+#[test]
+fn the_last_source_range_of_a_family_closes_it() {
+    let mut old = base();
+    old.spec.load_balancer_source_ranges = vec!["10.0.0.0/8".into(), "fd00::/8".into()];
+    let without_v6 = |families: &[&str]| {
+        let mut old = old.clone();
+        old.spec.ip_families = families.iter().map(|&family| family.to_owned()).collect();
+        let mut new = old.clone();
+        new.spec.load_balancer_source_ranges.truncate(1);
+        Widening::between(&old, &new)
+    };
+    assert_eq!(without_v6(&["IPv4", "IPv6"]), Widening::SOURCES);
+    assert_eq!(without_v6(&["IPv4"]), Widening::NONE);
 }
 
 #[test]

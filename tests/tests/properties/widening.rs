@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 use sallyport_core::admission::Outcome;
 use sallyport_core::contract::verdict::Violation;
+use sallyport_tests::widening::WAYS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -39,13 +40,16 @@ fn service(spec: Value) -> Value {
         service["spec"]["ports"] =
             json!([{"name": "a", "port": 80}, {"name": "b", "port": 443, "targetPort": 8443}]);
     }
+    if service["spec"]["type"] != "ExternalName" {
+        service["spec"]["ipFamilies"] = json!(["IPv4"]);
+    }
     service
 }
 
 fn load_balancer(more: Value) -> Value {
     let mut service = service(json!({
         "type": "LoadBalancer", "selector": {"app": "web"}, "allocateLoadBalancerNodePorts": false,
-        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+        "loadBalancerSourceRanges": ["10.0.0.0/8"], "externalTrafficPolicy": "Local",
     }));
     for (key, value) in more.as_object().expect("a map") {
         service["spec"][key] = value.clone();
@@ -97,6 +101,33 @@ const PUBLIC: Edit = ("it becomes public", |s| {
     s["metadata"]["annotations"][AWS_SCHEME] = json!("internet-facing")
 });
 
+const SECOND_FAMILY: Edit = ("a second IP family is added", |s| {
+    s["spec"]["ipFamilyPolicy"] = json!("PreferDualStack");
+    s["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
+});
+const REQUIRED_FAMILY: Edit = ("a second IP family is required", |s| {
+    s["spec"]["ipFamilyPolicy"] = json!("RequireDualStack");
+});
+const OTHER_SUBNET: Edit = ("it moves to another subnet", |s| {
+    s["metadata"]["annotations"]["service.beta.kubernetes.io/aws-load-balancer-subnets"] =
+        json!("subnet-1");
+});
+const OTHER_ADDRESS: Edit = ("it asks for another address", |s| {
+    s["spec"]["loadBalancerIP"] = json!("192.0.2.77")
+});
+const NODE_PORTS: Edit = ("other node ports", |s| {
+    s["spec"]["allocateLoadBalancerNodePorts"] = json!(true);
+    s["spec"]["ports"][1]["nodePort"] = json!(30003);
+});
+const GREATER_TYPE: Edit = ("a type that exposes more", |s| {
+    let node_port = s["spec"]["type"] == "ClusterIP";
+    s["spec"]["type"] = json!(if node_port {
+        "NodePort"
+    } else {
+        "LoadBalancer"
+    });
+});
+
 fn leads() -> Vec<Edit> {
     vec![
         ADDED_PORT,
@@ -136,13 +167,13 @@ fn cases() -> Vec<Case> {
     let other_node_port: Edit = ("another node port", |s| {
         s["spec"]["ports"][1]["nodePort"] = json!(30003)
     });
-    let public_and_more = [PUBLIC, NO_RANGES, ADDED_RANGE, ADDED_IP];
+    let public_and_more = [PUBLIC, NO_RANGES, ADDED_RANGE, ADDED_IP, SECOND_FAMILY];
     vec![
         Case {
             rule: "S01",
             world: None,
             old: restricted,
-            ways: and(&[other_node_port, ADDED_IP, ALL_NODES]),
+            ways: and(&[other_node_port, ADDED_IP, ALL_NODES, SECOND_FAMILY]),
         },
         Case {
             rule: "S02",
@@ -154,19 +185,27 @@ fn cases() -> Vec<Case> {
                 OTHER_SELECTOR,
                 UNREADY,
                 ALL_NODES,
+                SECOND_FAMILY,
+                REQUIRED_FAMILY,
             ],
         },
         Case {
             rule: "S03",
             world: None,
             old: load_balancer(json!({})),
-            ways: and(&[NO_RANGES, ADDED_RANGE, ADDED_IP]),
+            ways: and(&[NO_RANGES, ADDED_RANGE, ADDED_IP, SECOND_FAMILY]),
         },
         Case {
             rule: "S04",
             world: Some("aws-lbc"),
             old: load_balancer(aws.clone()),
-            ways: and(&[PUBLIC, NO_RANGES]),
+            ways: and(&[
+                PUBLIC,
+                NO_RANGES,
+                SECOND_FAMILY,
+                REQUIRED_FAMILY,
+                OTHER_SUBNET,
+            ]),
         },
         Case {
             rule: "S05",
@@ -175,7 +214,7 @@ fn cases() -> Vec<Case> {
                 "loadBalancerClass": "service.k8s.aws/nlb",
                 "loadBalancerSourceRanges": ["172.16.0.0/12"],
             }))),
-            ways: and(&[ADDED_RANGE]),
+            ways: and(&[ADDED_RANGE, SECOND_FAMILY, OTHER_SUBNET]),
         },
         Case {
             rule: "S06",
@@ -183,20 +222,24 @@ fn cases() -> Vec<Case> {
             old: internal(load_balancer(json!({
                 "loadBalancerClass": "service.k8s.aws/nlb", "allocateLoadBalancerNodePorts": true,
             }))),
-            ways: and(&[NO_RANGES, ADDED_RANGE]),
+            ways: and(&[NO_RANGES, ADDED_RANGE, SECOND_FAMILY, OTHER_SUBNET]),
         },
         Case {
             rule: "S07",
             world: None,
             old: backend,
-            ways: and(&[other_node_port, ALL_NODES]),
+            ways: and(&[other_node_port, ALL_NODES, SECOND_FAMILY]),
         },
         Case {
             rule: "S08",
             world: None,
             old: service(json!({"type": "ClusterIP", "selector": {"app": "web"},
-                    "externalIPs": ["8.8.8.8"]})),
-            ways: and(&[("another type", |s| s["spec"]["type"] = json!("NodePort"))]),
+                    "externalIPs": ["8.8.8.8"], "externalTrafficPolicy": "Local"})),
+            ways: and(&[
+                ALL_NODES,
+                SECOND_FAMILY,
+                ("another type", |s| s["spec"]["type"] = json!("NodePort")),
+            ]),
         },
         Case {
             rule: "S09",
@@ -213,6 +256,7 @@ fn cases() -> Vec<Case> {
                 "true",
             ),
             ways: and(&[
+                SECOND_FAMILY,
                 ("another type", |s| s["spec"]["type"] = json!("NodePort")),
                 ("to others", |s| {
                     s["metadata"]["annotations"]["tailscale.com/tags"] = json!("tag:all")
@@ -231,7 +275,7 @@ fn cases() -> Vec<Case> {
             old: internal(load_balancer(json!({
                 "loadBalancerClass": "service.k8s.aws/nlb", "loadBalancerIP": "192.0.2.9",
             }))),
-            ways: leads(),
+            ways: and(&[PUBLIC, ADDED_RANGE, SECOND_FAMILY]),
         },
         Case {
             rule: "S17",
@@ -243,7 +287,7 @@ fn cases() -> Vec<Case> {
                 "metallb.io/address-pool",
                 "public",
             ),
-            ways: and(&[NO_RANGES, ADDED_RANGE]),
+            ways: and(&[NO_RANGES, ADDED_RANGE, PUBLIC, SECOND_FAMILY]),
         },
         Case {
             rule: "S19",
@@ -256,6 +300,7 @@ fn cases() -> Vec<Case> {
             ways: and(&[
                 ("another type", |s| s["spec"]["type"] = json!("NodePort")),
                 ADDED_IP,
+                SECOND_FAMILY,
             ]),
         },
         Case {
@@ -270,6 +315,7 @@ fn cases() -> Vec<Case> {
                 other_node_port,
                 ADDED_IP,
                 ALL_NODES,
+                SECOND_FAMILY,
             ],
         },
         Case {
@@ -284,6 +330,7 @@ fn cases() -> Vec<Case> {
                 other_node_port,
                 ADDED_IP,
                 ALL_NODES,
+                SECOND_FAMILY,
             ],
         },
     ]
@@ -448,5 +495,81 @@ fn was_kept_by_the_keys_of_before() {
             "{}: no way has the keys of before",
             case.rule
         );
+    }
+}
+
+/// Tells whether a way concerns a Service.
+type Concerns = fn(&Value) -> bool;
+
+/// The edits of each way of [`WAYS`], in its order, with the Services that it concerns.
+const EDITS: [(Concerns, &[Edit]); 12] = [
+    (|service| !is_load_balancer(service), &[GREATER_TYPE]),
+    (|_| true, &[ADDED_PORT]),
+    (|_| true, &[OTHER_TARGET]),
+    (is_forwarded, &[OTHER_SELECTOR, UNREADY]),
+    (opens_node_ports, &[NODE_PORTS]),
+    (is_exposed, &[ALL_NODES]),
+    (is_forwarded, &[ADDED_IP]),
+    (is_forwarded, &[SECOND_FAMILY, REQUIRED_FAMILY]),
+    (is_load_balancer, &[NO_RANGES]),
+    (|_| true, &[PUBLIC]),
+    (is_load_balancer, &[OTHER_ADDRESS]),
+    (|_| true, &[OTHER_SUBNET]),
+];
+
+fn is_forwarded(service: &Value) -> bool {
+    service["spec"]["type"] != "ExternalName"
+}
+
+fn opens_node_ports(service: &Value) -> bool {
+    service["spec"]["type"] == "NodePort" || is_load_balancer(service)
+}
+
+fn is_exposed(service: &Value) -> bool {
+    opens_node_ports(service) || service["spec"]["externalIPs"].is_array()
+}
+
+fn is_load_balancer(service: &Value) -> bool {
+    service["spec"]["type"] == "LoadBalancer"
+}
+
+/// Returns the cases of the rules that are not about load balancers alone, on a load balancer.
+fn on_load_balancers() -> Vec<Case> {
+    let of_other_types = cases().into_iter().filter(|case| {
+        let kind = case.old["spec"]["type"].as_str().unwrap_or_default();
+        kind == "NodePort" || case.rule == "S19"
+    });
+    of_other_types
+        .map(|mut case| {
+            let spec = &mut case.old["spec"];
+            spec["type"] = json!("LoadBalancer");
+            spec["externalTrafficPolicy"] = json!("Local");
+            spec["loadBalancerSourceRanges"] = json!(["10.0.0.0/8"]);
+            case
+        })
+        .collect()
+}
+
+#[test]
+fn counts_for_the_rules_of_the_page() {
+    for case in cases().into_iter().chain(on_load_balancers()) {
+        for (way, (concerns, edits)) in WAYS.iter().zip(EDITS) {
+            for edit in edits.iter().filter(|_| concerns(&case.old)) {
+                let Json(new) = edited(&case.old, &[*edit]);
+                let request = Request::update(&case.old, &new);
+                let outcome = case.world().review(VALIDATE, &request);
+                let is_new = !case.violations(&outcome).is_empty();
+                // Without a violation, the edit has mended it.
+                if new != case.old && (is_new || !case.kept(&outcome).is_empty()) {
+                    assert_eq!(
+                        is_new,
+                        way.rules.contains(&case.rule),
+                        "{}: {}: {new}",
+                        case.rule,
+                        edit.0
+                    );
+                }
+            }
+        }
     }
 }

@@ -5,7 +5,8 @@ use super::cell;
 use sallyport_facts::exports::EXPORTING_LABELS;
 use sallyport_facts::forwarding::FORWARDING;
 use sallyport_facts::port_names::{PART_PREFIXES, PROTOCOL_PREFIXES};
-use sallyport_facts::reach::PARTS;
+use sallyport_facts::reach::{ADDING, PARTS};
+use sallyport_tests::widening::WAYS;
 use std::fmt::Write as _;
 
 pub(super) fn write(page: &mut String) {
@@ -42,12 +43,22 @@ pub(super) fn write(page: &mut String) {
     for row in &FORWARDING {
         let _ = writeln!(page, "| `{}` | {} |", row.key, cell(row.source));
     }
+    page.push_str(
+        "\n### What an update widens\n\nWith `updates: Ratchet`, an update keeps no violation that \
+         it widens. A violation that names the port, the address or the annotation is another \
+         one anyway once these change.\n\n\
+         | the update adds | no violation is kept of |\n|---|---|\n",
+    );
+    for way in &WAYS {
+        let _ = writeln!(page, "| {} | {} |", way.adds, way.rules.join(" "));
+    }
     let _ = write!(
         page,
-        "\n### What an update widens\n\nAn update keeps no violation that it widens. These \
-         widen: another port, target port, selector, node port, external IP, class or address; \
-         wider source ranges; a type that exposes more; a load balancer that is less certainly \
-         internal; another value of an annotation whose name contains one of {}.\n",
+        "\nAn annotation bears on who reaches a load balancer if its name contains one of \
+         {}. The first ranges in an annotation, and the removal of one whose name contains \
+         {}, widen nothing; nor does what Google's controller writes down \
+         (`service.kubernetes.io/firewall-rule…`).\n",
         words(&PARTS),
+        words(&ADDING),
     );
 }

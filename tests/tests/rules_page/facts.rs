@@ -83,6 +83,24 @@ fn switches(page: &mut String) {
             .join(", ");
         let _ = write!(page, "{}{makes} ({names})", if i == 0 { "" } else { "; " });
     }
+    page.push_str(
+        ".\n\nWhere two of a controller's annotations contradict each other, the load balancer is \
+         not internal, even if the controller reads only one of them. Some annotations count \
+         only so",
+    );
+    let mut separator = ": ";
+    for controller in &CONTROLLERS {
+        let variant = controller.variant.iter();
+        let of_variant = variant.flat_map(|variant| variant.contradicting);
+        for switch in controller.contradicting.iter().chain(of_variant) {
+            let _ = write!(
+                page,
+                "{separator}`{}` for `{}`",
+                switch.key, controller.name
+            );
+            separator = ", ";
+        }
+    }
     page.push_str(".\n\n");
 }
 
@@ -343,7 +361,7 @@ fn the_page_agrees_with_the_policies_on_source_ranges() {
             .find(|answers| answers.by == controller.name)
             .expect("a row");
         let begins_with = match controller.enforces {
-            Enforces::Yes => "enforced",
+            Enforces::Yes | Enforces::EachFamily => "enforced",
             Enforces::No => "not enforced",
             Enforces::Depends | Enforces::Where(_) => continue,
         };

@@ -324,7 +324,10 @@ mod tests {
 
     #[test]
     fn only_services_that_both_runs_looked_at_are_compared() {
-        let scope = |namespaces: &[&str], hidden: &[&str]| json!({"namespaces": namespaces, "hidden": hidden});
+        let scope = |only: &[&str], hidden: &[&str]| {
+            let only = only.to_vec();
+            json!({"namespaces": only, "hidden": hidden})
+        };
         let compared = |earlier: Value, now: Value| {
             let doors = |name: &str| told(name, "nodePort", "nodes", "every node:30080");
             let earlier = json!({"time": "t", "scope": earlier,

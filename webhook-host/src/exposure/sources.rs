@@ -38,7 +38,7 @@ impl Sources {
             ranges: excerpt(&texts.join(", ")).into_owned(),
             doubt: voided
                 .or_else(unread)
-                .or_else(|| unenforced(service, controllers.unwrap_or_default())),
+                .or_else(|| unenforced(service, &ranges, controllers.unwrap_or_default())),
         })
     }
 
@@ -54,7 +54,11 @@ impl Sources {
     }
 }
 
-fn unenforced(service: &Service, controllers: &[&Controller]) -> Option<String> {
+fn unenforced(
+    service: &Service,
+    ranges: &Ranges<'_>,
+    controllers: &[&Controller],
+) -> Option<String> {
     controllers.iter().find_map(|controller| {
         let name = controller.name;
         match controller.enforces(service) {
@@ -64,6 +68,13 @@ fn unenforced(service: &Service, controllers: &[&Controller]) -> Option<String> 
             Enforces::Depends => Some(format!(
                 "the settings of {name} decide if it enforces source ranges"
             )),
+            Enforces::EachFamily => {
+                let families = ranges.open_families(service);
+                let family = families.first()?;
+                Some(format!(
+                    "no range is of {family}, which {name} leaves open then"
+                ))
+            }
             Enforces::Yes | Enforces::Where(_) => None,
         }
     })

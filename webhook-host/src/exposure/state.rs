@@ -67,7 +67,7 @@ impl State {
     }
 
     /// Returns the ways in which a door of this kind got wider until `later`, or `None` where one
-    /// of the two is no state of a Service. `port` is the port behind a node port, such as `TCP 80`.
+    /// of the two is no state of a Service. `port` is the port behind a node port: `TCP 80`.
     pub(crate) fn widened(&self, later: &Self, kind: DoorKind, port: &str) -> Option<Vec<Change>> {
         let read = |state: &Self| Some(converted(&service::from_value(&state.0).ok()?));
         let (old, new) = (read(self)?, read(later)?);

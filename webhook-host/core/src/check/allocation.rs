@@ -17,6 +17,35 @@ const MAX_CHOICES: usize = 128;
 /// Cluster IPs, one of each family: ranges differ from cluster to cluster.
 const CLUSTER_IPS: [(&str, &str); 2] = [("10.96.0.10", "IPv4"), ("fd00:10:96::a", "IPv6")];
 
+/// The IP families that clusters give: one of them, or both, where a Service may have both.
+const FAMILIES: [Families; 4] = [
+    Families {
+        first: 0,
+        both: false,
+    },
+    Families {
+        first: 1,
+        both: false,
+    },
+    Families {
+        first: 0,
+        both: true,
+    },
+    Families {
+        first: 1,
+        both: true,
+    },
+];
+
+/// The IP families of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Families {
+    /// The first one, as an index into [`CLUSTER_IPS`].
+    first: usize,
+    /// The cluster has the other one, too.
+    both: bool,
+}
+
 /// The fields of a Service that are left to the API server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Allocation {
@@ -25,6 +54,8 @@ pub(super) struct Allocation {
     groups: Vec<Vec<usize>>,
     health_check: bool,
     cluster_ip: bool,
+    /// What the cluster decides about the Service's families; none: nothing.
+    families: Vec<Families>,
 }
 
 /// One way in which the API server may decide.
@@ -32,7 +63,7 @@ pub(super) struct Allocation {
 pub(super) struct Choice {
     /// The first node port; more of them follow it.
     first: u16,
-    cluster_ip: (&'static str, &'static str),
+    families: Families,
 }
 
 impl Choice {
@@ -40,7 +71,7 @@ impl Choice {
     pub(super) fn first(range: PortRange) -> Self {
         Self {
             first: range.from,
-            cluster_ip: CLUSTER_IPS[0],
+            families: FAMILIES[0],
         }
     }
 }
@@ -64,16 +95,28 @@ impl Allocation {
             && ["clusterIP", "clusterIPs"]
                 .iter()
                 .all(|key| is_absent(&spec[*key]));
+        let families = if forwards { families(spec) } else { vec![] };
         Self {
             groups,
             health_check,
             cluster_ip,
+            families,
         }
     }
 
     /// Returns true if a node port of some kind is left to the API server.
     pub(super) fn has_ports(&self) -> bool {
         !self.groups.is_empty() || self.health_check
+    }
+
+    /// Adds the kinds of cluster that decide about the families of another object.
+    pub(super) fn with_families_of(mut self, other: &Self) -> Self {
+        for families in &other.families {
+            if !self.families.contains(families) {
+                self.families.push(*families);
+            }
+        }
+        self
     }
 
     /// Returns the paths of the node ports that the API server chooses.
@@ -100,27 +143,28 @@ impl Allocation {
     ) -> Vec<Choice> {
         let numbers = match self.has_ports() {
             true => numbers(range, settings),
-            // Two choices, so that both address families are tried.
-            false => vec![
-                range.from;
-                if self.cluster_ip {
-                    CLUSTER_IPS.len()
-                } else {
-                    1
-                }
-            ],
+            false => vec![range.from],
         };
-        let families = CLUSTER_IPS.iter().cycle();
+        let families = if self.families.is_empty() {
+            &FAMILIES[..1]
+        } else {
+            &self.families
+        };
+        // Every number and every kind of cluster is tried once.
+        let length = numbers.len().max(families.len());
         numbers
             .into_iter()
-            .zip(families)
-            .map(|(first, &cluster_ip)| Choice { first, cluster_ip })
+            .cycle()
+            .zip(families.iter().cycle())
+            .map(|(first, &families)| Choice { first, families })
+            .take(length)
             .collect()
     }
 
     /// Fills in what the API server would have chosen. Returns the choice that is left for another
     /// object.
     pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
+        let policy = family_policy(&service["spec"]).to_owned();
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
             return choice;
         };
@@ -148,17 +192,101 @@ impl Allocation {
         if self.health_check {
             spec.insert("healthCheckNodePort".to_owned(), take().into());
         }
+        if !self.families.is_empty() {
+            fill_families(spec, &policy, choice.families);
+        }
         if self.cluster_ip {
-            let (address, family) = choice.cluster_ip;
-            spec.insert("clusterIP".to_owned(), address.into());
-            spec.insert("clusterIPs".to_owned(), json!([address]));
-            fill_absent(spec, "ipFamilies", || json!([family]));
-            fill_absent(spec, "ipFamilyPolicy", || "SingleStack".into());
+            let families = spec.get("ipFamilies").into_iter().flat_map(list);
+            let address = |family: &str| {
+                let own = CLUSTER_IPS.iter().find(|(_, known)| *known == family);
+                own.map(|(address, _)| *address)
+            };
+            let addresses: Vec<_> = families.filter_map(address).collect();
+            if let Some(first) = addresses.first() {
+                spec.insert("clusterIP".to_owned(), (*first).into());
+                spec.insert("clusterIPs".to_owned(), json!(addresses));
+            }
         }
         Choice {
             first: next,
             ..choice
         }
+    }
+}
+
+/// Returns the kinds of cluster that give the Service other families than another kind does. One
+/// that names addresses of one family only is taken to be written for a cluster whose first family
+/// this is: most clusters have IPv4, and few manifests say so.
+fn families(spec: &Value) -> Vec<Families> {
+    let named: Vec<_> = list(&spec["ipFamilies"]).collect();
+    let policy = family_policy(spec);
+    let may_have_both = matches!(policy, "PreferDualStack" | "RequireDualStack");
+    if named.len() > 1 || named.len() == 1 && !may_have_both {
+        return vec![];
+    }
+    let first = match named.first() {
+        Some(family) => CLUSTER_IPS.iter().position(|(_, known)| known == family),
+        None => family_of_addresses(spec),
+    };
+    let is_possible = |families: &&Families| {
+        first.is_none_or(|first| first == families.first)
+            && match policy {
+                "RequireDualStack" => families.both,
+                "PreferDualStack" => true,
+                _ => !families.both,
+            }
+    };
+    FAMILIES.iter().filter(is_possible).copied().collect()
+}
+
+/// Returns the family of all addresses and blocks that the Service names, as an index into
+/// [`CLUSTER_IPS`].
+fn family_of_addresses(spec: &Value) -> Option<usize> {
+    let one = ["clusterIP", "loadBalancerIP"].into_iter();
+    let many = ["clusterIPs", "externalIPs", "loadBalancerSourceRanges"].into_iter();
+    let mut of = one
+        .filter_map(|key| spec[key].as_str())
+        .chain(many.flat_map(|key| list(&spec[key])))
+        .filter(|address| !matches!(*address, "" | "None"))
+        .map(|address| usize::from(address.contains(':')));
+    let first = of.next()?;
+    of.all(|other| other == first).then_some(first)
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+/// Returns the policy of the families, or the API server's default: a headless Service without a
+/// selector gets both, in any cluster.
+fn family_policy(spec: &Value) -> &str {
+    let is_empty = |key: &str| spec[key].as_object().is_none_or(Map::is_empty);
+    match spec["ipFamilyPolicy"].as_str() {
+        Some(policy) if !policy.is_empty() => policy,
+        _ if spec["clusterIP"] == "None" && is_empty("selector") => "RequireDualStack",
+        _ => "SingleStack",
+    }
+}
+
+/// Fills in the families that a cluster gives the Service, and the policy by which it does.
+fn fill_families(spec: &mut Map<String, Value>, policy: &str, families: Families) {
+    let own = |index: usize| CLUSTER_IPS[index].1;
+    fill_absent(spec, "ipFamilies", || json!([own(families.first)]));
+    fill_absent(spec, "ipFamilyPolicy", || policy.into());
+    let both = match policy {
+        "RequireDualStack" => true,
+        "PreferDualStack" => families.both,
+        _ => false,
+    };
+    let named: Vec<_> = spec.get("ipFamilies").into_iter().flat_map(list).collect();
+    if let (true, [family]) = (both, named.as_slice()) {
+        let other = usize::from(*family == CLUSTER_IPS[0].1);
+        let named = json!([family, own(other)]);
+        spec.insert("ipFamilies".to_owned(), named);
     }
 }
 
@@ -250,6 +378,15 @@ pub(super) fn carry_over(service: &mut Value, old: &Value) {
     }
     if opens(&new) && opens(old) {
         carry_node_ports(spec, old);
+    }
+    // A Service that is to have one family gives back the other one.
+    if new["ipFamilyPolicy"] == "SingleStack" {
+        for key in ["clusterIPs", "ipFamilies"] {
+            let carried = spec.get_mut(key).filter(|_| is_absent(&new[key]));
+            if let Some(carried) = carried.and_then(Value::as_array_mut) {
+                carried.truncate(1);
+            }
+        }
     }
 }
 
@@ -369,7 +506,7 @@ mod tests {
         assert!(fields("ClusterIP").is_empty());
         let mut none = service("LoadBalancer", &ports);
         none["spec"]["allocateLoadBalancerNodePorts"] = false.into();
-        assert_eq!(Allocation::of(&none), Allocation::default());
+        assert!(!Allocation::of(&none).has_ports());
         none["spec"]["externalTrafficPolicy"] = "Local".into();
         assert!(Allocation::of(&none).health_check);
     }
@@ -384,7 +521,7 @@ mod tests {
             &mut dns,
             Choice {
                 first: 32767,
-                cluster_ip: CLUSTER_IPS[0],
+                families: FAMILIES[0],
             },
             RANGE,
         );
@@ -402,6 +539,82 @@ mod tests {
         share(&mut chosen);
         assert_eq!(chosen["spec"]["ports"][0]["nodePort"], 30053);
         assert!(!Allocation::of(&chosen).has_ports());
+    }
+
+    /// Returns the families that a Service gets, in each kind of cluster that is tried.
+    fn tried(spec: &Value) -> Vec<String> {
+        let mut service = service("LoadBalancer", &json!([{"port": 80, "nodePort": 30080}]));
+        let own = service["spec"].as_object_mut().expect("a map");
+        own.remove("clusterIP");
+        own.extend(spec.as_object().expect("a map").clone());
+        let allocation = Allocation::of(&service);
+        let choices = allocation.choices(RANGE, [].iter());
+        let families = choices.into_iter().map(|choice| {
+            let mut filled = service.clone();
+            allocation.fill(&mut filled, choice, RANGE);
+            let spec = &filled["spec"];
+            let count = |key: &str| spec[key].as_array().map_or(0, Vec::len);
+            if spec["clusterIP"] != "None" {
+                assert_eq!(count("clusterIPs"), count("ipFamilies"), "{spec}");
+            }
+            list(&spec["ipFamilies"]).collect::<Vec<_>>().join(" ")
+        });
+        families.collect()
+    }
+
+    #[test]
+    fn the_families_of_every_kind_of_cluster_are_tried() {
+        for (spec, expected) in [
+            (json!({}), &["IPv4", "IPv6"][..]),
+            (json!({"ipFamilies": ["IPv6"]}), &["IPv6"]),
+            (
+                json!({"loadBalancerSourceRanges": ["10.0.0.0/8"]}),
+                &["IPv4"],
+            ),
+            (json!({"loadBalancerIP": "2001:db8::1"}), &["IPv6"]),
+            (
+                json!({"loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"]}),
+                &["IPv4", "IPv6"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack"}),
+                &["IPv4", "IPv6", "IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}),
+                &["IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack"}),
+                &["IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None"}),
+                &["IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"app": "a"}}),
+                &["IPv4", "IPv6"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}),
+                &["IPv6 IPv4"],
+            ),
+        ] {
+            assert_eq!(tried(&spec), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_update_to_one_family_gives_back_the_other_one() {
+        let mut old = service("ClusterIP", &json!([{"port": 80}]));
+        old["spec"]["clusterIPs"] = json!(["10.0.0.1", "fd00::1"]);
+        old["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
+        let mut new = json!({"metadata": {}, "spec": {"type": "ClusterIP", "ports": [{"port": 80}],
+            "ipFamilyPolicy": "SingleStack"}});
+        carry_over(&mut new, &old);
+        assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
+        assert_eq!(new["spec"]["clusterIPs"], json!(["10.0.0.1"]));
     }
 
     #[test]

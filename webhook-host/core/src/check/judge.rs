@@ -198,7 +198,11 @@ impl Judge<'_> {
             .as_deref()
             .map(Allocation::of)
             .unwrap_or_default();
-        let wider = if of_old.has_ports() { of_old } else { left };
+        let wider = if of_old.has_ports() {
+            of_old.with_families_of(&left)
+        } else {
+            left.with_families_of(&of_old)
+        };
         let settings = self
             .admission()
             .policies()
