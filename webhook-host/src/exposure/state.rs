@@ -113,7 +113,8 @@ impl State {
         add(Widening::SELECTED, "Pods", selected(&old), selected(&new));
         if is_balancer {
             let (before, after) = (load_balancer(&old, &new), load_balancer(&new, &old));
-            add(Widening::LOAD_BALANCER, "load balancer", before, after);
+            let ways = Widening::LOAD_BALANCER.or(Widening::PUBLIC);
+            add(ways, "load balancer", before, after);
         }
         Some(changes)
     }
