@@ -426,7 +426,7 @@ fn strict_counts_warnings_and_what_is_no_configuration_is_an_error() {
 }
 
 #[test]
-fn external_ips_of_services_are_told_to_be_deprecated() {
+fn external_ips_of_services_are_reported_as_deprecated() {
     let service = |ips: Value| {
         json!({"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": "web", "namespace": "shop"}, "spec": {"externalIPs": ips}})

@@ -167,7 +167,7 @@ fn no_condition_skips_what_the_host_would_judge() {
     );
 }
 
-/// The match conditions of the webhook for deletions, under the exemptions of a case.
+/// Returns the match conditions of the webhook for deletions, under the exemptions of a case.
 fn conditions_of_deletions(exemptions: &Exemptions) -> Value {
     let options = Options {
         deletions: true,

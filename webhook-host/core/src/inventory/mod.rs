@@ -72,8 +72,8 @@ impl From<InventoryData> for Inventory {
 }
 
 impl Inventory {
-    /// An inventory of what is published. Of the data, what an operator says about the cluster
-    /// counts; its objects don't.
+    /// Returns the inventory that watchers publish. It takes the operator's statements about the
+    /// cluster from `data`, and ignores the objects there.
     pub fn of_cluster(data: &InventoryData, current: Arc<Current>) -> Self {
         Self {
             profile: Profile::from(&data.cluster),

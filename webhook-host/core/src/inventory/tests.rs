@@ -239,7 +239,7 @@ fn pods_are_unknown_until_all_were_listed_and_again_when_they_are_not_watched_an
 }
 
 #[test]
-fn pods_that_look_alike_are_told_once_until_the_last_of_them_is_gone() {
+fn equal_pods_are_listed_once_until_the_last_is_gone() {
     let mut cluster = Cluster::new();
     let pods = ["x", "y", "z"].map(|name| Event::Apply(pod("a", name, "web")));
     cluster.apply(pods.into_iter().chain([Event::Listed(Kind::Pods)]));

@@ -31,8 +31,8 @@ impl View<'_> {
         self.known.is_terminating(namespace)
     }
 
-    /// A namespace without its annotations, as policies see it; one that is not known has its name
-    /// label all the same.
+    /// Returns a namespace as policies see it, without its annotations. A namespace that is not
+    /// known still has its name label.
     pub fn namespace(&self, name: &str) -> Namespace {
         match self.known.labels(name) {
             Some(labels) => Namespace {

@@ -180,7 +180,7 @@ fn compares(description: &Description) -> Vec<String> {
     words.into_iter().collect()
 }
 
-/// `package:name/world` of the author's WIT.
+/// Returns `package:name/world` of the author's WIT.
 fn world_name(wit: &str) -> Option<String> {
     let package = parse_wit(wit)?;
     let world = &author_world(&package)?.name;

@@ -8,7 +8,7 @@ use super::check::{CheckReport, Finding, Level, Subject};
 use crate::suite::TestReport;
 use std::path::Path;
 
-/// One command for each finding.
+/// Returns one command for each finding.
 pub fn commands(report: &CheckReport) -> String {
     let all = report.subjects.iter().flat_map(|subject| {
         subject
@@ -20,7 +20,7 @@ pub fn commands(report: &CheckReport) -> String {
         .collect()
 }
 
-/// One command for each case that failed, and for each suite that can't be run.
+/// Returns one command for each case that failed, and for each suite that can't be run.
 pub fn failures(report: &TestReport) -> String {
     let mut text = String::new();
     for suite in &report.suites {
