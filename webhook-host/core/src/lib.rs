@@ -10,6 +10,7 @@
 //! compiles for `wasm32-unknown-unknown`, which `scripts/check-core.sh` checks.
 
 pub mod admission;
+pub mod api_server;
 pub mod check;
 pub mod component;
 pub mod contract;

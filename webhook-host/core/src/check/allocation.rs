@@ -3,57 +3,45 @@
 //!
 //! A manifest leaves them out, but policies see the object that has them. Therefore `check` asks
 //! about several objects that the API server could make of a manifest, and compares the verdicts.
-//! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`. No policy is
-//! named here: the numbers at which a verdict can change are those in the settings of the loaded
-//! policies, and these are tried.
+//! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`; those of
+//! addresses are in `api_server::update`. No policy is named here: the numbers at which a verdict
+//! can change are those in the settings of the loaded policies, and these are tried.
 
+use crate::api_server::update::{Families, Family, forwards, is_absent, is_set, ports};
 use crate::contract::review::PortRange;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Choices that are tried at most. Each is one review; the shipped policies need four to twenty.
 const MAX_CHOICES: usize = 128;
 
-/// Cluster IPs, one of each family: ranges differ from cluster to cluster.
-const CLUSTER_IPS: [(&str, &str); 2] = [("10.96.0.10", "IPv4"), ("fd00:10:96::a", "IPv6")];
-
 /// The IP families that clusters give: one of them, or both, where a Service may have both.
 const FAMILIES: [Families; 4] = [
     Families {
-        first: 0,
-        both: false,
+        primary: Family::V4,
+        is_dual: false,
     },
     Families {
-        first: 1,
-        both: false,
+        primary: Family::V6,
+        is_dual: false,
     },
     Families {
-        first: 0,
-        both: true,
+        primary: Family::V4,
+        is_dual: true,
     },
     Families {
-        first: 1,
-        both: true,
+        primary: Family::V6,
+        is_dual: true,
     },
 ];
-
-/// The IP families of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Families {
-    /// The first one, as an index into [`CLUSTER_IPS`].
-    first: usize,
-    /// The cluster has the other one, too.
-    both: bool,
-}
 
 /// The fields of a Service that are left to the API server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Allocation {
     /// Indexes of ports that get one node port together: the API server gives ports of one number
-    /// the same one.
+    /// the same one, when it creates a Service.
     groups: Vec<Vec<usize>>,
     health_check: bool,
-    cluster_ip: bool,
     /// What the cluster decides about the Service's families; none: nothing.
     families: Vec<Families>,
 }
@@ -63,22 +51,70 @@ pub(super) struct Allocation {
 pub(super) struct Choice {
     /// The first node port; more of them follow it.
     first: u16,
-    families: Families,
+    /// The families of the cluster, for a new Service.
+    pub(super) families: Families,
+    /// The families of the cluster, for an update. It is taken for a dual-stack one, in which a
+    /// Service that prefers two families exposes more: see `judge`.
+    pub(super) of_update: Families,
 }
 
 impl Choice {
+    fn new(first: u16, families: Families) -> Self {
+        Self {
+            first,
+            families,
+            of_update: Families {
+                is_dual: true,
+                ..families
+            },
+        }
+    }
+
     /// The lowest node ports.
     pub(super) fn first(range: PortRange) -> Self {
-        Self {
-            first: range.from,
-            families: FAMILIES[0],
-        }
+        Self::new(range.from, FAMILIES[0])
+    }
+
+    /// Returns the choice in a cluster that has one family.
+    pub(super) fn single_stack(self) -> Self {
+        let of_update = Families {
+            is_dual: false,
+            ..self.of_update
+        };
+        Self { of_update, ..self }
     }
 }
 
 impl Allocation {
-    /// The fields that a Service with the API server's defaults leaves out.
+    /// The fields that a Service with the API server's defaults leaves out, when it is created.
     pub(super) fn of(service: &Value) -> Self {
+        let spec = &service["spec"];
+        Self {
+            families: if forwards(spec) { kinds(spec) } else { vec![] },
+            ..Self::with(service, unset_ports)
+        }
+    }
+
+    /// The fields that an update leaves out, which has what the old Service had.
+    pub(super) fn of_update(service: &Value) -> Self {
+        let spec = &service["spec"];
+        let is_new = ["clusterIP", "clusterIPs"]
+            .iter()
+            .all(|key| is_absent(&spec[*key]));
+        let alone = |spec: &Value| {
+            let groups = unset_ports(spec).into_iter().flatten();
+            groups.map(|index| vec![index]).collect()
+        };
+        Self {
+            families: match forwards(spec) && is_new {
+                true => FAMILIES[..2].to_vec(),
+                false => vec![],
+            },
+            ..Self::with(service, alone)
+        }
+    }
+
+    fn with(service: &Value, groups: impl Fn(&Value) -> Vec<Vec<usize>>) -> Self {
         let spec = &service["spec"];
         let kind = spec["type"].as_str().unwrap_or_default();
         let opens = match kind {
@@ -86,21 +122,14 @@ impl Allocation {
             "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != false,
             _ => false,
         };
-        let groups = if opens { unset_ports(spec) } else { vec![] };
+        let groups = if opens { groups(spec) } else { vec![] };
         let health_check = kind == "LoadBalancer"
             && spec["externalTrafficPolicy"] == "Local"
             && !is_set(&spec["healthCheckNodePort"]);
-        let forwards = matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer");
-        let cluster_ip = forwards
-            && ["clusterIP", "clusterIPs"]
-                .iter()
-                .all(|key| is_absent(&spec[*key]));
-        let families = if forwards { families(spec) } else { vec![] };
         Self {
             groups,
             health_check,
-            cluster_ip,
-            families,
+            families: vec![],
         }
     }
 
@@ -156,15 +185,14 @@ impl Allocation {
             .into_iter()
             .cycle()
             .zip(families.iter().cycle())
-            .map(|(first, &families)| Choice { first, families })
+            .map(|(first, families)| Choice::new(first, *families))
             .take(length)
             .collect()
     }
 
-    /// Fills in what the API server would have chosen. Returns the choice that is left for another
-    /// object.
+    /// Fills in the ports that the API server would have chosen. Returns the choice that is left
+    /// for another object.
     pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
-        let policy = family_policy(&service["spec"]).to_owned();
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
             return choice;
         };
@@ -192,21 +220,6 @@ impl Allocation {
         if self.health_check {
             spec.insert("healthCheckNodePort".to_owned(), take().into());
         }
-        if !self.families.is_empty() {
-            fill_families(spec, &policy, choice.families);
-        }
-        if self.cluster_ip {
-            let families = spec.get("ipFamilies").into_iter().flat_map(list);
-            let address = |family: &str| {
-                let own = CLUSTER_IPS.iter().find(|(_, known)| *known == family);
-                own.map(|(address, _)| *address)
-            };
-            let addresses: Vec<_> = families.filter_map(address).collect();
-            if let Some(first) = addresses.first() {
-                spec.insert("clusterIP".to_owned(), (*first).into());
-                spec.insert("clusterIPs".to_owned(), json!(addresses));
-            }
-        }
         Choice {
             first: next,
             ..choice
@@ -217,7 +230,7 @@ impl Allocation {
 /// Returns the kinds of cluster that give the Service other families than another kind does. One
 /// that names addresses of one family only is taken to be written for a cluster whose first family
 /// this is: most clusters have IPv4, and few manifests say so.
-fn families(spec: &Value) -> Vec<Families> {
+fn kinds(spec: &Value) -> Vec<Families> {
     let named: Vec<_> = list(&spec["ipFamilies"]).collect();
     let policy = family_policy(spec);
     let may_have_both = matches!(policy, "PreferDualStack" | "RequireDualStack");
@@ -225,30 +238,29 @@ fn families(spec: &Value) -> Vec<Families> {
         return vec![];
     }
     let first = match named.first() {
-        Some(family) => CLUSTER_IPS.iter().position(|(_, known)| known == family),
+        Some(family) => Family::named(family),
         None => family_of_addresses(spec),
     };
     let is_possible = |families: &&Families| {
-        first.is_none_or(|first| first == families.first)
+        first.is_none_or(|first| first == families.primary)
             && match policy {
-                "RequireDualStack" => families.both,
+                "RequireDualStack" => families.is_dual,
                 "PreferDualStack" => true,
-                _ => !families.both,
+                _ => !families.is_dual,
             }
     };
     FAMILIES.iter().filter(is_possible).copied().collect()
 }
 
-/// Returns the family of all addresses and blocks that the Service names, as an index into
-/// [`CLUSTER_IPS`].
-fn family_of_addresses(spec: &Value) -> Option<usize> {
+/// Returns the family of all addresses and blocks that the Service names.
+fn family_of_addresses(spec: &Value) -> Option<Family> {
     let one = ["clusterIP", "loadBalancerIP"].into_iter();
     let many = ["clusterIPs", "externalIPs", "loadBalancerSourceRanges"].into_iter();
     let mut of = one
         .filter_map(|key| spec[key].as_str())
         .chain(many.flat_map(|key| list(&spec[key])))
         .filter(|address| !matches!(*address, "" | "None"))
-        .map(|address| usize::from(address.contains(':')));
+        .map(Family::of);
     let first = of.next()?;
     of.all(|other| other == first).then_some(first)
 }
@@ -269,24 +281,6 @@ fn family_policy(spec: &Value) -> &str {
         Some(policy) if !policy.is_empty() => policy,
         _ if spec["clusterIP"] == "None" && is_empty("selector") => "RequireDualStack",
         _ => "SingleStack",
-    }
-}
-
-/// Fills in the families that a cluster gives the Service, and the policy by which it does.
-fn fill_families(spec: &mut Map<String, Value>, policy: &str, families: Families) {
-    let own = |index: usize| CLUSTER_IPS[index].1;
-    fill_absent(spec, "ipFamilies", || json!([own(families.first)]));
-    fill_absent(spec, "ipFamilyPolicy", || policy.into());
-    let both = match policy {
-        "RequireDualStack" => true,
-        "PreferDualStack" => families.both,
-        _ => false,
-    };
-    let named: Vec<_> = spec.get("ipFamilies").into_iter().flat_map(list).collect();
-    if let (true, [family]) = (both, named.as_slice()) {
-        let other = usize::from(*family == CLUSTER_IPS[0].1);
-        let named = json!([family, own(other)]);
-        spec.insert("ipFamilies".to_owned(), named);
     }
 }
 
@@ -330,84 +324,6 @@ pub(super) fn share(service: &mut Value) {
     for port in all.into_iter().flatten().filter(|port| port.is_object()) {
         let number = port["port"].as_i64().and_then(|number| chosen.get(&number));
         if let (Some(number), false) = (number, is_set(&port["nodePort"])) {
-            port["nodePort"] = number.clone();
-        }
-    }
-}
-
-/// Takes over from the old object what an update leaves out: addresses and node ports
-/// (`patchAllocatedValues` in Kubernetes' `pkg/registry/core/service/storage/alloc.go`), and what
-/// no client may change.
-pub(super) fn carry_over(service: &mut Value, old: &Value) {
-    let forwards = |spec: &Value| {
-        matches!(
-            spec["type"].as_str(),
-            Some("ClusterIP" | "NodePort" | "LoadBalancer")
-        )
-    };
-    let opens = |spec: &Value| matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
-    let checks =
-        |spec: &Value| spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
-    let deleted = old["metadata"]
-        .get("deletionTimestamp")
-        .filter(|time| !time.is_null());
-    let meta = service.get_mut("metadata").and_then(Value::as_object_mut);
-    if let (Some(meta), Some(deleted)) = (meta, deleted) {
-        meta.insert("deletionTimestamp".to_owned(), deleted.clone());
-    }
-    let old = &old["spec"];
-    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let new = Value::Object(spec.clone());
-    let mut copy = |keys: &[&str]| {
-        for key in keys
-            .iter()
-            .filter(|key| is_absent(&new[**key]) || new[**key] == 0)
-        {
-            if !is_absent(&old[*key]) {
-                spec.insert((*key).to_owned(), old[*key].clone());
-            }
-        }
-    };
-    if forwards(&new) && forwards(old) {
-        copy(&["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
-    }
-    if checks(&new) && checks(old) {
-        copy(&["healthCheckNodePort"]);
-    }
-    if opens(&new) && opens(old) {
-        carry_node_ports(spec, old);
-    }
-    // A Service that is to have one family gives back the other one.
-    if new["ipFamilyPolicy"] == "SingleStack" {
-        for key in ["clusterIPs", "ipFamilies"] {
-            let carried = spec.get_mut(key).filter(|_| is_absent(&new[key]));
-            if let Some(carried) = carried.and_then(Value::as_array_mut) {
-                carried.truncate(1);
-            }
-        }
-    }
-}
-
-fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
-    let Some(new_ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
-        return;
-    };
-    let used: Vec<Value> = new_ports
-        .iter()
-        .map(|port| port["nodePort"].clone())
-        .collect();
-    for port in new_ports
-        .iter_mut()
-        .filter(|port| port.is_object() && !is_set(&port["nodePort"]))
-    {
-        let same = ports(old)
-            .find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
-        if let Some(number) = same
-            .map(|old| &old["nodePort"])
-            .filter(|old| is_set(old) && !used.contains(old))
-        {
             port["nodePort"] = number.clone();
         }
     }
@@ -462,27 +378,11 @@ fn collect(settings: &Value, known: &mut BTreeSet<u16>) {
     }
 }
 
-fn ports(spec: &Value) -> impl Iterator<Item = &Value> {
-    spec["ports"].as_array().into_iter().flatten()
-}
-
-fn is_set(node_port: &Value) -> bool {
-    !node_port.is_null() && *node_port != 0
-}
-
-fn is_absent(value: &Value) -> bool {
-    value.is_null() || *value == "" || value.as_array().is_some_and(Vec::is_empty)
-}
-
-fn fill_absent(object: &mut Map<String, Value>, key: &str, value: impl FnOnce() -> Value) {
-    if object.get(key).is_none_or(is_absent) {
-        object.insert(key.to_owned(), value());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api_server::update;
+    use serde_json::json;
 
     const RANGE: PortRange = PortRange {
         from: 30000,
@@ -517,14 +417,7 @@ mod tests {
             json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}, {"port": 80}]);
         let mut dns = service("NodePort", &ports);
         let allocation = Allocation::of(&dns);
-        allocation.fill(
-            &mut dns,
-            Choice {
-                first: 32767,
-                families: FAMILIES[0],
-            },
-            RANGE,
-        );
+        allocation.fill(&mut dns, Choice::new(32767, FAMILIES[0]), RANGE);
         let numbers: Vec<_> = dns["spec"]["ports"]
             .as_array()
             .expect("ports")
@@ -551,7 +444,8 @@ mod tests {
         let choices = allocation.choices(RANGE, [].iter());
         let families = choices.into_iter().map(|choice| {
             let mut filled = service.clone();
-            allocation.fill(&mut filled, choice, RANGE);
+            update::families(&mut filled, None, choice.families);
+            update::addresses(&mut filled, None);
             let spec = &filled["spec"];
             let count = |key: &str| spec[key].as_array().map_or(0, Vec::len);
             if spec["clusterIP"] != "None" {
@@ -612,7 +506,8 @@ mod tests {
         old["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
         let mut new = json!({"metadata": {}, "spec": {"type": "ClusterIP", "ports": [{"port": 80}],
             "ipFamilyPolicy": "SingleStack"}});
-        carry_over(&mut new, &old);
+        update::carry_over(&mut new, &old);
+        update::families(&mut new, Some(&old), FAMILIES[2]);
         assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
         assert_eq!(new["spec"]["clusterIPs"], json!(["10.0.0.1"]));
     }
@@ -638,22 +533,5 @@ mod tests {
         let many: Value = (30000..32000).collect();
         assert!(numbers(RANGE, [many].iter()).len() <= MAX_CHOICES + 2);
         assert_eq!(numbers(PortRange { from: 5, to: 5 }, [].iter()), [5]);
-    }
-
-    #[test]
-    fn an_update_keeps_what_it_leaves_out() {
-        let old = service(
-            "NodePort",
-            &json!([{"port": 80, "protocol": "TCP", "nodePort": 30080},
-                {"port": 81, "nodePort": 30081}]),
-        );
-        let mut new = json!({"metadata": {}, "spec": {"type": "LoadBalancer", "ports": [
-            {"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "UDP"},
-            {"port": 82, "nodePort": 30081},
-        ]}});
-        carry_over(&mut new, &old);
-        assert_eq!(new["spec"]["clusterIP"], "10.0.0.1");
-        assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);
-        assert_eq!(new["spec"]["ports"][1]["nodePort"], Value::Null);
     }
 }

@@ -15,6 +15,14 @@ mod view;
 
 pub use view::{Detail, View};
 
+use crate::excerpt::excerpt;
+use crate::printable::printable;
+
+/// Cuts and escapes a text of a user's object for a report that people read.
+pub fn shown(text: &str) -> String {
+    printable(&excerpt(text)).into_owned()
+}
+
 /// Returns a number with a word that agrees with it: `1 error`, `2 errors`.
 pub fn counted(count: usize, word: &str) -> String {
     counted_as(count, word, &format!("{word}s"))
