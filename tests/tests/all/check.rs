@@ -585,6 +585,150 @@ fn an_update_keeps_what_the_old_service_has_and_nothing_more() {
     );
 }
 
+/// A Service as an API server stores it.
+const STORED: &str = "{type: NodePort, selector: {app: w}, clusterIP: 10.0.0.9, clusterIPs: \
+    [10.0.0.9], ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, externalTrafficPolicy: Cluster, \
+    ports: [{name: a, port: 80, nodePort: 30080}]}";
+
+#[test]
+fn fields_that_a_new_type_has_no_use_for_go_if_they_are_repeated() {
+    let new = STORED.replace("NodePort,", "ClusterIP,");
+    let case = Case::policy("dormant-fields", "")
+        .file("old.yaml", &service("w", STORED))
+        .file("same.yaml", &service("w", &new))
+        .file("other.yaml", &service("w", &new.replace("30080", "30081")));
+    let (rows, code) = case.rows(&["same.yaml", "--old", "old.yaml"]);
+    assert_eq!((rows, code), (vec![], Some(0)));
+    let (rows, code) = case.rows(&["other.yaml", "--old", "old.yaml"]);
+    let refused = row("error", "kubernetes", "spec.ports[0].nodePort");
+    assert!(rows.contains(&refused), "{rows:?}");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn what_an_update_may_not_change_is_told() {
+    let case = Case::policy("service-type", "")
+        .file("old.yaml", &service("w", STORED))
+        .file(
+            "new.yaml",
+            &service("w", &STORED.replace("10.0.0.9", "10.0.0.10")),
+        );
+    let (findings, code) = case.findings(&["new.yaml", "--old", "old.yaml"]);
+    let text = findings
+        .iter()
+        .map(|finding| finding["message"].as_str().unwrap_or_default())
+        .find(|message| message.contains("may not change once set"));
+    assert_eq!(
+        text,
+        Some(
+            "the API server would refuse this: \"10.0.0.10\" may not change once set; it was \
+             \"10.0.0.9\""
+        )
+    );
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn an_update_that_may_add_a_family_is_judged_with_it() {
+    let settings = "  settings: { ports: { strict: [5432] } }";
+    let old = STORED.replace("port: 80,", "port: 5432,");
+    let case = Case::policy("clusterip-internal", settings)
+        .file("old.yaml", &service("w", &old))
+        .file(
+            "two.yaml",
+            &service("w", &old.replace("SingleStack", "PreferDualStack")),
+        );
+    let (rows, code) = case.rows(&["old.yaml", "--old", "old.yaml"]);
+    assert_eq!(code, Some(0), "{rows:?}");
+    let (findings, code) = case.findings(&["two.yaml", "--old", "old.yaml"]);
+    assert_eq!(code, Some(1), "{findings:?}");
+    let note = findings.iter().find(|found| found["rule"] == "dual-stack");
+    assert_eq!(
+        note.map(|note| &note["level"]),
+        Some(&json!("note")),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn a_generated_name_is_exempt_only_whatever_it_becomes() {
+    let manifest = |prefix: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{generateName: {prefix}}}\nspec: {{type: \
+             NodePort, ports: [{{port: 80}}]}}\n"
+        )
+    };
+    let exemptions = "  exemptions: { services: [default/web-*, default/api-x7*, default/db-] }\n  \
+                      settings: { allowedTypes: [ClusterIP] }";
+    let case = Case::policy("service-type", exemptions)
+        .file("web.yaml", &manifest("web-"))
+        .file("api.yaml", &manifest("api-"))
+        .file("db.yaml", &manifest("db-"));
+    for (file, code) in [("web.yaml", 0), ("api.yaml", 1), ("db.yaml", 1)] {
+        let (rows, got) = case.rows(&[file]);
+        assert_eq!(got, Some(code), "{file}: {rows:?}");
+    }
+}
+
+#[test]
+fn a_null_in_a_map_of_texts_is_judged_as_an_empty_text() {
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: w, annotations: {a: null}, labels: \
+                {l: null}}\nspec: {ports: [{port: 80}]}\n";
+    let case = Case::policy("service-type", "").file("null.yaml", text);
+    let (rows, code) = case.rows(&["null.yaml"]);
+    let warned = row("warning", "kubernetes", "metadata.labels[\"l\"]");
+    assert_eq!((rows, code), (vec![warned], Some(0)));
+}
+
+#[test]
+fn a_name_that_no_namespace_has_is_refused() {
+    let case = Case::policy("service-type", "").file("w.yaml", &service("w", NODE_PORT));
+    for arguments in [
+        ["w.yaml", "--namespace", "Bad_NS"],
+        ["w.yaml", "--user", ""],
+    ] {
+        let output = case.run(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(arguments[1]), "{error}");
+    }
+}
+
+#[test]
+fn no_format_prints_a_deceptive_character_and_json_has_the_value() {
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: \"a\\u001b\\u202eb\"}\nspec: \
+                {ports: [{port: 80}]}\n";
+    let case = Case::policy("service-type", "").file("odd.yaml", text);
+    for format in ["text", "json", "sarif", "github", "gitlab"] {
+        let output = case.run(&["odd.yaml", "--output", format]);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            !shown.contains(['\u{1b}', '\u{202e}']) && shown.contains("202e"),
+            "{format}: {shown}"
+        );
+    }
+    let (report, _) = case.report(&["odd.yaml"]);
+    let service = &report["subjects"][0]["service"];
+    assert_eq!(service, "default/a\u{1b}\u{202e}b");
+}
+
+#[test]
+fn long_texts_and_long_lists_are_cut_for_people() {
+    let name = "n".repeat(20_000);
+    let ports: Vec<_> = (0..2000).map(|port| format!("{{port: {port}}}")).collect();
+    let spec = format!("{{ports: [{}]}}", ports.join(", "));
+    let case = Case::policy("service-type", "")
+        .file("name.yaml", &service(&name, "{ports: [{port: 80}]}"))
+        .file("ports.yaml", &service("w", &spec));
+    let shown = |arguments: &[&str]| case.run(arguments).stdout;
+    assert!(shown(&["name.yaml", "--output", "text"]).len() < 4000);
+    let ports = shown(&["ports.yaml", "--output", "text"]);
+    assert!(ports.iter().filter(|byte| **byte == b'\n').count() < 110);
+    let (report, _) = case.report(&["ports.yaml"]);
+    let findings = report["subjects"][0]["findings"].as_array();
+    assert!(findings.is_some_and(|findings| findings.len() >= 2000));
+}
+
 #[test]
 fn an_allocated_port_is_kept_where_clients_must_choose() {
     let two = NODE_PORT.replace(

@@ -57,6 +57,78 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
+/// Runs a case of the policy `expressions` in mode Enforce, with the shipped components.
+fn expressions(case: &str) -> String {
+    let text = format!(
+        "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {{ name: s }}\nspec:\n  \
+         policy: {{ module: {{ file: expressions.wasm }} }}\n  settings: {{ mutations: [{{ jsonPatch: {{ \
+         expression: \"[JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'a b': 'c'}}}}]\" \
+         }} }}] }}\n  cases:\n{case}"
+    );
+    let directory = directory(&text);
+    let modules = std::path::absolute(root().join("target/policies")).expect("a path");
+    let modules = modules.to_str().expect("UTF-8");
+    let output = sallyport_in(directory.path(), &["test", ".", "--modules", modules]);
+    stdout(&output)
+}
+
+#[test]
+fn a_patch_that_the_api_server_would_refuse_fails_its_case() {
+    let shown = expressions(
+        "  - name: odd key\n    function: mutate\n    object: { metadata: { name: w }, \
+         spec: { ports: [{ port: 80 }] } }\n    expect: { patchedObject: { metadata: { name: w, \
+         labels: { a b: c } }, spec: { ports: [{ port: 80 }] } } }\n",
+    );
+    assert!(
+        shown.contains("the API server would refuse the patched object: metadata.labels[\"a b\"]"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_case_that_no_policy_matches_says_why() {
+    let shown = expressions(
+        "  - name: in warn\n    policy: { mode: Warn }\n    function: mutate\n    object: { \
+         metadata: { name: w }, spec: { ports: [{ port: 80 }] } }\n    expect: { patch: [] }\n",
+    );
+    assert!(
+        shown.contains("is not asked: mode Warn does not patch, only Enforce does"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_field_that_no_service_has_is_an_error_of_the_suite() {
+    for (key, spec, field) in [
+        (
+            "object",
+            "sepc: {}",
+            "object.sepc: unknown field (did you mean \"spec\"?)",
+        ),
+        (
+            "object",
+            "spec: { ports: [{ port: 80, nodeport: 1 }] }",
+            "object.spec.ports[0].nodeport: unknown field (did you mean \"nodePort\"?)",
+        ),
+        ("oldObject", "sepc: {}", "oldObject.sepc: unknown field"),
+    ] {
+        let other = match key {
+            "object" => "",
+            _ => "    object: { metadata: { name: w }, spec: { ports: [{ port: 80 }] } }\n",
+        };
+        let case = format!(
+            "  - name: odd\n{other}    {key}: {{ metadata: {{ name: w }}, {spec} }}\n    expect: \
+             {ALLOWED}\n"
+        );
+        let shown = stdout(&test(&suite(&case), &[]));
+        assert!(shown.contains(field), "{shown}");
+    }
+    let raw = "  - name: raw\n    rawObject: '{\"sepc\": {}, \"metadata\": \
+               {\"name\": \"w\"}}'\n    expect: { allowed: true }\n";
+    let shown = stdout(&test(&suite(raw), &[]));
+    assert!(!shown.contains("unknown field"), "{shown}");
+}
+
 #[test]
 fn a_panic_shows_its_message_its_file_and_its_line() {
     let cases = case("log-and-panic", ALLOWED);

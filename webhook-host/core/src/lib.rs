@@ -10,6 +10,7 @@
 //! also compiles for `wasm32-unknown-unknown`; `scripts/check-core.sh` makes sure of it.
 
 pub mod admission;
+pub mod api_server;
 pub mod check;
 pub mod component;
 pub mod contract;

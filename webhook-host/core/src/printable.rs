@@ -22,6 +22,27 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Escapes deceptive characters in the text of indented JSON as JSON does, so that a program reads
+/// the values as they are, and a person sees that they are odd. Such characters stand in strings
+/// alone, and a line feed between values alone.
+pub fn printable_json(json: String) -> String {
+    let is_odd = |c: char| c != '\n' && is_deceptive(c);
+    if !json.contains(is_odd) {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_odd(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                shown += &format!("\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// Joins the parts of a finding into `field: message; fix`, the form of denials, warnings and
 /// reports. Field and fix may be empty.
 pub fn sentence(field: &str, message: &str, fix: &str) -> String {
@@ -59,6 +80,19 @@ mod tests {
     fn a_sentence_leaves_out_what_is_empty() {
         assert_eq!(sentence("a.b", "1", "use 2"), "a.b: 1; use 2");
         assert_eq!(sentence("", "1", ""), "1");
+    }
+
+    #[test]
+    fn json_says_the_same_without_deceptive_characters() {
+        let value = serde_json::json!({"name": "a\u{1b}b\u{202e}c\u{e0041}d\u{9b}e\nf", "ü": [1]});
+        let shown = printable_json(format!("{value:#}\n"));
+        assert!(
+            shown.contains(r"a\u001bb\u202ec\udb40\udc41d\u009be\nf"),
+            "{shown}"
+        );
+        let read: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        assert_eq!(read, value);
+        assert!(shown.contains('ü'));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::cache::CacheArgs;
 use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
+use super::names::{self, label};
 use super::output::{Progress, note};
 use super::registry::RegistryArgs;
 use crate::audit::{Audit, Results, listed};
@@ -20,6 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kube::Client;
 use sallyport_core::admission::Admission;
+use sallyport_core::api_server::defaults;
 use sallyport_core::check;
 use sallyport_core::check::stored::Auditor;
 use sallyport_core::inventory::{Inventory, Need};
@@ -50,16 +52,16 @@ pub(super) struct AuditedArgs {
     #[arg(long)]
     policies_from_cluster: bool,
     /// Namespace to read, in place of all. May be repeated
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", value_parser = label)]
     namespace: Vec<String>,
     /// Label selector, such as team=web,tier!=test
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     selector: Option<String>,
     /// The user who would create the Services, whose exemptions count [default: nobody]
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(long = "as", value_name = "NAME", value_parser = names::user())]
     as_user: Option<String>,
     /// A group of that user. May be repeated
-    #[arg(long, value_name = "NAME", requires = "as_user")]
+    #[arg(long, value_name = "NAME", requires = "as_user", value_parser = names::user())]
     as_group: Vec<String>,
     #[command(flatten)]
     kube: KubeArgs,
@@ -373,7 +375,11 @@ impl AuditedArgs {
         let objects = manifests
             .services
             .iter()
-            .map(|(_, located)| RawValue::from_string(located.value().to_string()))
+            .map(|(_, located)| {
+                let mut service = located.value();
+                defaults::empty_texts(&mut service);
+                RawValue::from_string(service.to_string())
+            })
             .collect::<Result<_, _>>()?;
         let problems = problems.collect();
         let mut inventory = Inventory::from(data);

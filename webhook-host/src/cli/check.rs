@@ -2,6 +2,7 @@
 
 use super::cache::CacheArgs;
 use super::inputs::{PathArgs, PolicyArgs};
+use super::names::{self, label};
 use super::output::{DetailArgs, FindingsFormat, Progress, note, print};
 use super::registry::RegistryArgs;
 use crate::manifests;
@@ -27,7 +28,7 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     policies: PolicyArgs,
     /// The namespace of Services that name none.
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", value_parser = label)]
     namespace: String,
     /// Files and directories to pass over, such as 'templates' or '*.tpl.yaml'; * stands for any
     /// characters. May be repeated.
@@ -38,10 +39,10 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE|DIR")]
     old: Vec<PathBuf>,
     /// The user who applies the manifests [default: a user without special rights].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = names::user())]
     user: Option<String>,
     /// A group of that user, beside system:authenticated. May be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = names::user())]
     group: Vec<String>,
     /// Exit code 0 where there is no Service at all.
     #[arg(long)]

@@ -1,13 +1,14 @@
 //! `sallyport explain`: how a Service is reached, in the words of the comparison of Service types.
 
 use super::inputs::PathArgs;
+use super::names::label;
 use super::output::{DetailArgs, TextFormat, error, print, print_json};
 use crate::manifests;
 use crate::report::explanation::{self, Explanation};
 use crate::sources::load;
 use anyhow::bail;
 use clap::Args;
-use sallyport_core::check::defaults;
+use sallyport_core::api_server::defaults;
 use sallyport_core::inventory::Inventory;
 use sallyport_core::service;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ pub(super) struct ExplainArgs {
     #[command(flatten)]
     paths: PathArgs,
     /// The namespace of Services that name none.
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", value_parser = label)]
     namespace: String,
     /// HostConfig manifest, for the facts about the cluster: its environment, range of node ports
     /// and Nodes. Without it, they are left open.

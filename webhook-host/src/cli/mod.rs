@@ -31,6 +31,7 @@ mod kube;
 mod lint;
 mod load;
 mod logging;
+mod names;
 mod new;
 #[cfg(not(unix))]
 mod no_serve;

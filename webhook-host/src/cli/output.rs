@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal as _, Stderr, Write as _, stderr, stdout};
 use std::time::{Duration, Instant};
 
+use sallyport_core::printable::printable_json;
 use sallyport_core::report::{Detail, View};
 
 /// Formats of facts and of reports without places in files.
@@ -115,7 +116,8 @@ pub(super) fn print(text: &str) -> Result<()> {
 ///
 /// As [`print`].
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    let json = serde_json::to_string_pretty(value)?;
+    print(&format!("{}\n", printable_json(json)))
 }
 
 /// Writes an error to standard error, as clap does. That nobody reads it changes nothing.

@@ -1,6 +1,7 @@
 //! The flags of a certificate that the host makes itself, and the thread that keeps it.
 
 use super::kube::KubeArgs;
+use super::names::label;
 use super::quantity::lifetime;
 use crate::certificates::{Keeper, Places, Schedule};
 use crate::live::Live;
@@ -19,14 +20,15 @@ const LOOK: Duration = Duration::from_millis(50);
 #[command(next_help_heading = "Self-managed certificate")]
 pub(super) struct SelfManagedArgs {
     /// Namespace of Secret, Lease and Service [default: the Pod's, or the kubeconfig's]
-    #[arg(long, value_name = "NAME", requires = "called")]
+    #[arg(long, value_name = "NAME", requires = "called", value_parser = label)]
     namespace: Option<String>,
     /// Service by which API servers call the host: the certificate is for SERVICE.NAMESPACE.svc
     #[arg(
         long,
         value_name = "NAME",
         default_value = "sallyport",
-        requires = "called"
+        requires = "called",
+        value_parser = label
     )]
     service: String,
     /// Secret that holds authority and certificate, and Lease of the replica that writes it

@@ -4,6 +4,7 @@
 use super::cache::CacheArgs;
 use super::given::GivenFlags;
 use super::inputs::PolicyArgs;
+use super::names::label;
 use super::output::{ObjectFormat, note, print};
 use super::registry::RegistryArgs;
 use super::removal::RemovalArgs;
@@ -17,7 +18,6 @@ use crate::webhooks::registration::{
 };
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
-use sallyport_core::manifest::is_label;
 use sallyport_core::policy::Policy;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -331,15 +331,6 @@ impl Target {
 fn ca_bundle(file: &Path) -> Result<CaBundle> {
     let pem = std::fs::read(file).with_context(|| format!("can't read {}", file.display()))?;
     CaBundle::try_from(pem).with_context(|| format!("--ca-bundle {}", file.display()))
-}
-
-fn label(text: &str) -> Result<String, String> {
-    let allowed = "use lower-case letters, digits and '-', at most 63 characters";
-    if is_label(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(allowed.to_owned())
-    }
 }
 
 fn uid(text: &str) -> Result<String, String> {

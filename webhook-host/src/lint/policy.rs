@@ -10,8 +10,9 @@ use crate::registry::{Registry, Session, SourcePolicy};
 use crate::shipped;
 use crate::sources::load;
 use crate::suites::{self, ModuleSearch};
+use sallyport_core::excerpt::excerpt;
 use sallyport_core::manifest::{
-    Candidate, FailurePolicy, Mode, Module, PolicyExemptions, Reference, ServicePolicy,
+    Candidate, FailurePolicy, Mode, Module, PolicyExemptions, Reference, ServicePolicy, is_label,
 };
 use sallyport_core::policy::LoadError;
 use sallyport_core::report::check::{Finding, Level, Subject};
@@ -206,7 +207,19 @@ impl Loader {
         };
         let odd = self.node_ports.iter().zip(settings);
         let odd = odd.flat_map(|(range, field)| range.findings(document, &policy, field));
-        slow.into_iter().chain(odd).collect()
+        let named = policy
+            .description()
+            .filter(|description| !is_label(&description.name))
+            .map(|description| {
+                let message = format!(
+                    "its component describes itself by the name {:?}; a name has lower-case \
+                     letters, digits and '-', at most 63 characters",
+                    excerpt(&description.name)
+                );
+                let fix = "correct the name that `describe` returns, and build it again";
+                finding(Level::Error, document, module.field(), message, fix)
+            });
+        slow.into_iter().chain(odd).chain(named).collect()
     }
 
     /// Runs a suite beside the policies, where the components can be found.

@@ -3,7 +3,7 @@
 use crate::doctor::Diagnosis;
 use crate::doctor::Level;
 use crate::doctor::PAGE;
-use sallyport_core::printable::printable;
+use sallyport_core::printable::{printable, printable_json};
 use sallyport_core::report::{Detail, View, counted};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -77,10 +77,10 @@ pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
 pub fn json(diagnoses: &[Diagnosis]) -> String {
     let [errors, warnings, notes] = counts(diagnoses);
     let counts = json!({"errors": errors, "warnings": warnings, "notes": notes});
-    format!(
+    printable_json(format!(
         "{:#}\n",
         json!({"page": PAGE, "counts": counts, "configurations": diagnoses})
-    )
+    ))
 }
 
 /// Counts errors, warnings and notes.

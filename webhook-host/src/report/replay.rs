@@ -3,7 +3,7 @@
 
 use crate::replay::{Change, Difference};
 use crate::timestamp;
-use sallyport_core::printable::printable;
+use sallyport_core::printable::{printable, printable_json};
 use sallyport_core::report::Detail;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -264,5 +264,5 @@ pub fn json(report: &ReplayReport) -> String {
         "differences": report.groups.iter().map(group).collect::<Vec<_>>(),
         "unread": {"lines": report.unread, "first": report.places},
     });
-    format!("{value:#}\n")
+    printable_json(format!("{value:#}\n"))
 }

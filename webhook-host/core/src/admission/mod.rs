@@ -17,6 +17,7 @@ mod request;
 mod shadow;
 mod subject;
 mod text;
+mod unmatched;
 
 pub use break_glass::Grant;
 pub use exemption::{DELETING_CONTROLLERS, Exemption};

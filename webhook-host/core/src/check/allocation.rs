@@ -3,59 +3,39 @@
 //!
 //! A manifest leaves them out, but policies see the object that has them. Therefore `check` asks
 //! about several objects that the API server could make of a manifest, and compares the verdicts.
-//! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`. No policy is
-//! named here: the numbers at which a verdict can change are those in the settings of the loaded
-//! policies, and these are tried.
+//! The rules are those of Kubernetes' `pkg/registry/core/service/storage/alloc.go`; those of
+//! addresses are in `api_server::update`. No policy is named here: the numbers at which a verdict
+//! can change are those in the settings of the loaded policies, and these are tried.
 
+use crate::api_server::update::{Families, Family, forwards, is_absent, is_set, ports};
 use crate::contract::review::PortRange;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Choices that are tried at most. Each is one review; the shipped policies need four to twenty.
 const MAX_CHOICES: usize = 128;
 
-/// Cluster IPs, one of each family: ranges differ from cluster to cluster.
-const CLUSTER_IPS: [(&str, &str); 2] = [("10.96.0.10", "IPv4"), ("fd00:10:96::a", "IPv6")];
-
-/// The IP families that clusters give: one of them, or both, where a Service may have both.
-const FAMILIES: [Families; 4] = [
+/// The families of cluster IPs that a cluster may have. It is taken for a dual-stack one, in which
+/// a Service that prefers two families exposes more: see `judge`.
+const CLUSTERS: [Families; 2] = [
     Families {
-        first: 0,
-        both: false,
+        primary: Family::V4,
+        is_dual: true,
     },
     Families {
-        first: 1,
-        both: false,
-    },
-    Families {
-        first: 0,
-        both: true,
-    },
-    Families {
-        first: 1,
-        both: true,
+        primary: Family::V6,
+        is_dual: true,
     },
 ];
-
-/// The IP families of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Families {
-    /// The first one, as an index into [`CLUSTER_IPS`].
-    first: usize,
-    /// The cluster has the other one, too.
-    both: bool,
-}
 
 /// The fields of a Service that are left to the API server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Allocation {
     /// Indexes of ports that get one node port together: the API server gives ports of one number
-    /// the same one.
+    /// the same one, when it creates a Service.
     groups: Vec<Vec<usize>>,
     health_check: bool,
     cluster_ip: bool,
-    /// What the cluster decides about the Service's families; none: nothing.
-    families: Vec<Families>,
 }
 
 /// One way in which the API server may decide.
@@ -63,7 +43,8 @@ pub(super) struct Allocation {
 pub(super) struct Choice {
     /// The first node port; more of them follow it.
     first: u16,
-    families: Families,
+    /// The families of the cluster.
+    pub(super) families: Families,
 }
 
 impl Choice {
@@ -71,14 +52,35 @@ impl Choice {
     pub(super) fn first(range: PortRange) -> Self {
         Self {
             first: range.from,
-            families: FAMILIES[0],
+            families: CLUSTERS[0],
         }
+    }
+
+    /// Returns the choice in a cluster that has one family.
+    pub(super) fn single_stack(self) -> Self {
+        let families = Families {
+            is_dual: false,
+            ..self.families
+        };
+        Self { families, ..self }
     }
 }
 
 impl Allocation {
-    /// The fields that a Service with the API server's defaults leaves out.
+    /// The fields that a Service with the API server's defaults leaves out, when it is created.
     pub(super) fn of(service: &Value) -> Self {
+        Self::with(service, unset_ports)
+    }
+
+    /// The fields that an update leaves out, which has what the old Service had.
+    pub(super) fn of_update(service: &Value) -> Self {
+        Self::with(service, |spec| {
+            let groups = unset_ports(spec).into_iter().flatten();
+            groups.map(|index| vec![index]).collect()
+        })
+    }
+
+    fn with(service: &Value, groups: impl Fn(&Value) -> Vec<Vec<usize>>) -> Self {
         let spec = &service["spec"];
         let kind = spec["type"].as_str().unwrap_or_default();
         let opens = match kind {
@@ -86,37 +88,24 @@ impl Allocation {
             "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != false,
             _ => false,
         };
-        let groups = if opens { unset_ports(spec) } else { vec![] };
+        let groups = if opens { groups(spec) } else { vec![] };
         let health_check = kind == "LoadBalancer"
             && spec["externalTrafficPolicy"] == "Local"
             && !is_set(&spec["healthCheckNodePort"]);
-        let forwards = matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer");
-        let cluster_ip = forwards
+        let cluster_ip = forwards(spec)
             && ["clusterIP", "clusterIPs"]
                 .iter()
                 .all(|key| is_absent(&spec[*key]));
-        let families = if forwards { families(spec) } else { vec![] };
         Self {
             groups,
             health_check,
             cluster_ip,
-            families,
         }
     }
 
     /// Returns true if a node port of some kind is left to the API server.
     pub(super) fn has_ports(&self) -> bool {
         !self.groups.is_empty() || self.health_check
-    }
-
-    /// Adds the kinds of cluster that decide about the families of another object.
-    pub(super) fn with_families_of(mut self, other: &Self) -> Self {
-        for families in &other.families {
-            if !self.families.contains(families) {
-                self.families.push(*families);
-            }
-        }
-        self
     }
 
     /// Returns the paths of the node ports that the API server chooses.
@@ -143,28 +132,20 @@ impl Allocation {
     ) -> Vec<Choice> {
         let numbers = match self.has_ports() {
             true => numbers(range, settings),
-            false => vec![range.from],
+            // Two choices, so that both address families are tried.
+            false => vec![range.from; if self.cluster_ip { CLUSTERS.len() } else { 1 }],
         };
-        let families = if self.families.is_empty() {
-            &FAMILIES[..1]
-        } else {
-            &self.families
-        };
-        // Every number and every kind of cluster is tried once.
-        let length = numbers.len().max(families.len());
+        let clusters = CLUSTERS.iter().cycle();
         numbers
             .into_iter()
-            .cycle()
-            .zip(families.iter().cycle())
+            .zip(clusters)
             .map(|(first, &families)| Choice { first, families })
-            .take(length)
             .collect()
     }
 
-    /// Fills in what the API server would have chosen. Returns the choice that is left for another
-    /// object.
+    /// Fills in the ports that the API server would have chosen. Returns the choice that is left
+    /// for another object.
     pub(super) fn fill(&self, service: &mut Value, choice: Choice, range: PortRange) -> Choice {
-        let policy = family_policy(&service["spec"]).to_owned();
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
             return choice;
         };
@@ -192,101 +173,10 @@ impl Allocation {
         if self.health_check {
             spec.insert("healthCheckNodePort".to_owned(), take().into());
         }
-        if !self.families.is_empty() {
-            fill_families(spec, &policy, choice.families);
-        }
-        if self.cluster_ip {
-            let families = spec.get("ipFamilies").into_iter().flat_map(list);
-            let address = |family: &str| {
-                let own = CLUSTER_IPS.iter().find(|(_, known)| *known == family);
-                own.map(|(address, _)| *address)
-            };
-            let addresses: Vec<_> = families.filter_map(address).collect();
-            if let Some(first) = addresses.first() {
-                spec.insert("clusterIP".to_owned(), (*first).into());
-                spec.insert("clusterIPs".to_owned(), json!(addresses));
-            }
-        }
         Choice {
             first: next,
             ..choice
         }
-    }
-}
-
-/// Returns the kinds of cluster that give the Service other families than another kind does. One
-/// that names addresses of one family only is taken to be written for a cluster whose first family
-/// this is: most clusters have IPv4, and few manifests say so.
-fn families(spec: &Value) -> Vec<Families> {
-    let named: Vec<_> = list(&spec["ipFamilies"]).collect();
-    let policy = family_policy(spec);
-    let may_have_both = matches!(policy, "PreferDualStack" | "RequireDualStack");
-    if named.len() > 1 || named.len() == 1 && !may_have_both {
-        return vec![];
-    }
-    let first = match named.first() {
-        Some(family) => CLUSTER_IPS.iter().position(|(_, known)| known == family),
-        None => family_of_addresses(spec),
-    };
-    let is_possible = |families: &&Families| {
-        first.is_none_or(|first| first == families.first)
-            && match policy {
-                "RequireDualStack" => families.both,
-                "PreferDualStack" => true,
-                _ => !families.both,
-            }
-    };
-    FAMILIES.iter().filter(is_possible).copied().collect()
-}
-
-/// Returns the family of all addresses and blocks that the Service names, as an index into
-/// [`CLUSTER_IPS`].
-fn family_of_addresses(spec: &Value) -> Option<usize> {
-    let one = ["clusterIP", "loadBalancerIP"].into_iter();
-    let many = ["clusterIPs", "externalIPs", "loadBalancerSourceRanges"].into_iter();
-    let mut of = one
-        .filter_map(|key| spec[key].as_str())
-        .chain(many.flat_map(|key| list(&spec[key])))
-        .filter(|address| !matches!(*address, "" | "None"))
-        .map(|address| usize::from(address.contains(':')));
-    let first = of.next()?;
-    of.all(|other| other == first).then_some(first)
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-}
-
-/// Returns the policy of the families, or the API server's default: a headless Service without a
-/// selector gets both, in any cluster.
-fn family_policy(spec: &Value) -> &str {
-    let is_empty = |key: &str| spec[key].as_object().is_none_or(Map::is_empty);
-    match spec["ipFamilyPolicy"].as_str() {
-        Some(policy) if !policy.is_empty() => policy,
-        _ if spec["clusterIP"] == "None" && is_empty("selector") => "RequireDualStack",
-        _ => "SingleStack",
-    }
-}
-
-/// Fills in the families that a cluster gives the Service, and the policy by which it does.
-fn fill_families(spec: &mut Map<String, Value>, policy: &str, families: Families) {
-    let own = |index: usize| CLUSTER_IPS[index].1;
-    fill_absent(spec, "ipFamilies", || json!([own(families.first)]));
-    fill_absent(spec, "ipFamilyPolicy", || policy.into());
-    let both = match policy {
-        "RequireDualStack" => true,
-        "PreferDualStack" => families.both,
-        _ => false,
-    };
-    let named: Vec<_> = spec.get("ipFamilies").into_iter().flat_map(list).collect();
-    if let (true, [family]) = (both, named.as_slice()) {
-        let other = usize::from(*family == CLUSTER_IPS[0].1);
-        let named = json!([family, own(other)]);
-        spec.insert("ipFamilies".to_owned(), named);
     }
 }
 
@@ -330,84 +220,6 @@ pub(super) fn share(service: &mut Value) {
     for port in all.into_iter().flatten().filter(|port| port.is_object()) {
         let number = port["port"].as_i64().and_then(|number| chosen.get(&number));
         if let (Some(number), false) = (number, is_set(&port["nodePort"])) {
-            port["nodePort"] = number.clone();
-        }
-    }
-}
-
-/// Takes over from the old object what an update leaves out: addresses and node ports
-/// (`patchAllocatedValues` in Kubernetes' `pkg/registry/core/service/storage/alloc.go`), and what
-/// no client may change.
-pub(super) fn carry_over(service: &mut Value, old: &Value) {
-    let forwards = |spec: &Value| {
-        matches!(
-            spec["type"].as_str(),
-            Some("ClusterIP" | "NodePort" | "LoadBalancer")
-        )
-    };
-    let opens = |spec: &Value| matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
-    let checks =
-        |spec: &Value| spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
-    let deleted = old["metadata"]
-        .get("deletionTimestamp")
-        .filter(|time| !time.is_null());
-    let meta = service.get_mut("metadata").and_then(Value::as_object_mut);
-    if let (Some(meta), Some(deleted)) = (meta, deleted) {
-        meta.insert("deletionTimestamp".to_owned(), deleted.clone());
-    }
-    let old = &old["spec"];
-    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let new = Value::Object(spec.clone());
-    let mut copy = |keys: &[&str]| {
-        for key in keys
-            .iter()
-            .filter(|key| is_absent(&new[**key]) || new[**key] == 0)
-        {
-            if !is_absent(&old[*key]) {
-                spec.insert((*key).to_owned(), old[*key].clone());
-            }
-        }
-    };
-    if forwards(&new) && forwards(old) {
-        copy(&["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
-    }
-    if checks(&new) && checks(old) {
-        copy(&["healthCheckNodePort"]);
-    }
-    if opens(&new) && opens(old) {
-        carry_node_ports(spec, old);
-    }
-    // A Service that is to have one family gives back the other one.
-    if new["ipFamilyPolicy"] == "SingleStack" {
-        for key in ["clusterIPs", "ipFamilies"] {
-            let carried = spec.get_mut(key).filter(|_| is_absent(&new[key]));
-            if let Some(carried) = carried.and_then(Value::as_array_mut) {
-                carried.truncate(1);
-            }
-        }
-    }
-}
-
-fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
-    let Some(new_ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else {
-        return;
-    };
-    let used: Vec<Value> = new_ports
-        .iter()
-        .map(|port| port["nodePort"].clone())
-        .collect();
-    for port in new_ports
-        .iter_mut()
-        .filter(|port| port.is_object() && !is_set(&port["nodePort"]))
-    {
-        let same = ports(old)
-            .find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
-        if let Some(number) = same
-            .map(|old| &old["nodePort"])
-            .filter(|old| is_set(old) && !used.contains(old))
-        {
             port["nodePort"] = number.clone();
         }
     }
@@ -462,27 +274,10 @@ fn collect(settings: &Value, known: &mut BTreeSet<u16>) {
     }
 }
 
-fn ports(spec: &Value) -> impl Iterator<Item = &Value> {
-    spec["ports"].as_array().into_iter().flatten()
-}
-
-fn is_set(node_port: &Value) -> bool {
-    !node_port.is_null() && *node_port != 0
-}
-
-fn is_absent(value: &Value) -> bool {
-    value.is_null() || *value == "" || value.as_array().is_some_and(Vec::is_empty)
-}
-
-fn fill_absent(object: &mut Map<String, Value>, key: &str, value: impl FnOnce() -> Value) {
-    if object.get(key).is_none_or(is_absent) {
-        object.insert(key.to_owned(), value());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const RANGE: PortRange = PortRange {
         from: 30000,
@@ -506,7 +301,7 @@ mod tests {
         assert!(fields("ClusterIP").is_empty());
         let mut none = service("LoadBalancer", &ports);
         none["spec"]["allocateLoadBalancerNodePorts"] = false.into();
-        assert!(!Allocation::of(&none).has_ports());
+        assert_eq!(Allocation::of(&none), Allocation::default());
         none["spec"]["externalTrafficPolicy"] = "Local".into();
         assert!(Allocation::of(&none).health_check);
     }
@@ -521,7 +316,7 @@ mod tests {
             &mut dns,
             Choice {
                 first: 32767,
-                families: FAMILIES[0],
+                families: CLUSTERS[0],
             },
             RANGE,
         );
@@ -539,82 +334,6 @@ mod tests {
         share(&mut chosen);
         assert_eq!(chosen["spec"]["ports"][0]["nodePort"], 30053);
         assert!(!Allocation::of(&chosen).has_ports());
-    }
-
-    /// Returns the families that a Service gets, in each kind of cluster that is tried.
-    fn tried(spec: &Value) -> Vec<String> {
-        let mut service = service("LoadBalancer", &json!([{"port": 80, "nodePort": 30080}]));
-        let own = service["spec"].as_object_mut().expect("a map");
-        own.remove("clusterIP");
-        own.extend(spec.as_object().expect("a map").clone());
-        let allocation = Allocation::of(&service);
-        let choices = allocation.choices(RANGE, [].iter());
-        let families = choices.into_iter().map(|choice| {
-            let mut filled = service.clone();
-            allocation.fill(&mut filled, choice, RANGE);
-            let spec = &filled["spec"];
-            let count = |key: &str| spec[key].as_array().map_or(0, Vec::len);
-            if spec["clusterIP"] != "None" {
-                assert_eq!(count("clusterIPs"), count("ipFamilies"), "{spec}");
-            }
-            list(&spec["ipFamilies"]).collect::<Vec<_>>().join(" ")
-        });
-        families.collect()
-    }
-
-    #[test]
-    fn the_families_of_every_kind_of_cluster_are_tried() {
-        for (spec, expected) in [
-            (json!({}), &["IPv4", "IPv6"][..]),
-            (json!({"ipFamilies": ["IPv6"]}), &["IPv6"]),
-            (
-                json!({"loadBalancerSourceRanges": ["10.0.0.0/8"]}),
-                &["IPv4"],
-            ),
-            (json!({"loadBalancerIP": "2001:db8::1"}), &["IPv6"]),
-            (
-                json!({"loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"]}),
-                &["IPv4", "IPv6"],
-            ),
-            (
-                json!({"ipFamilyPolicy": "PreferDualStack"}),
-                &["IPv4", "IPv6", "IPv4 IPv6", "IPv6 IPv4"],
-            ),
-            (
-                json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}),
-                &["IPv6", "IPv6 IPv4"],
-            ),
-            (
-                json!({"ipFamilyPolicy": "RequireDualStack"}),
-                &["IPv4 IPv6", "IPv6 IPv4"],
-            ),
-            (
-                json!({"type": "ClusterIP", "clusterIP": "None"}),
-                &["IPv4 IPv6", "IPv6 IPv4"],
-            ),
-            (
-                json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"app": "a"}}),
-                &["IPv4", "IPv6"],
-            ),
-            (
-                json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}),
-                &["IPv6 IPv4"],
-            ),
-        ] {
-            assert_eq!(tried(&spec), expected, "{spec}");
-        }
-    }
-
-    #[test]
-    fn an_update_to_one_family_gives_back_the_other_one() {
-        let mut old = service("ClusterIP", &json!([{"port": 80}]));
-        old["spec"]["clusterIPs"] = json!(["10.0.0.1", "fd00::1"]);
-        old["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
-        let mut new = json!({"metadata": {}, "spec": {"type": "ClusterIP", "ports": [{"port": 80}],
-            "ipFamilyPolicy": "SingleStack"}});
-        carry_over(&mut new, &old);
-        assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
-        assert_eq!(new["spec"]["clusterIPs"], json!(["10.0.0.1"]));
     }
 
     #[test]
@@ -638,22 +357,5 @@ mod tests {
         let many: Value = (30000..32000).collect();
         assert!(numbers(RANGE, [many].iter()).len() <= MAX_CHOICES + 2);
         assert_eq!(numbers(PortRange { from: 5, to: 5 }, [].iter()), [5]);
-    }
-
-    #[test]
-    fn an_update_keeps_what_it_leaves_out() {
-        let old = service(
-            "NodePort",
-            &json!([{"port": 80, "protocol": "TCP", "nodePort": 30080},
-                {"port": 81, "nodePort": 30081}]),
-        );
-        let mut new = json!({"metadata": {}, "spec": {"type": "LoadBalancer", "ports": [
-            {"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "UDP"},
-            {"port": 82, "nodePort": 30081},
-        ]}});
-        carry_over(&mut new, &old);
-        assert_eq!(new["spec"]["clusterIP"], "10.0.0.1");
-        assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);
-        assert_eq!(new["spec"]["ports"][1]["nodePort"], Value::Null);
     }
 }

@@ -6,10 +6,11 @@
 //! validating webhook ([`Rejection`]). Called by `check`.
 
 use super::allocation::Choice;
-use super::judge::{Judge, Request, key};
+use super::judge::{Judge, Request, key, name};
+use super::owned;
 use super::strict::{self, Rejection};
-use super::{defaults, owned};
 use crate::admission::{AdmissionResponse, Function, Outcome};
+use crate::api_server::defaults;
 use crate::contract::review::Phase;
 use crate::yaml::Located;
 use serde_json::{Map, Value};
@@ -70,9 +71,10 @@ impl Judge<'_> {
         let written = located.value();
         let undecoded = strict::undecoded(located);
         let mut defaulted = written.clone();
-        let (namespace, name) = key(&defaulted, self.namespace);
+        let (namespace, shown) = key(&defaulted, self.namespace);
         defaults::apply(&mut defaulted);
-        let old = self.old.get(&(namespace.clone(), name.clone())).cloned();
+        let name = name(&defaulted);
+        let old = self.old(&namespace, &name);
         let request = Request {
             service: defaulted.clone(),
             old,
@@ -93,7 +95,7 @@ impl Judge<'_> {
         };
         let types = TYPES.into_iter().map(of_type);
         let types = types.collect::<Result<_, String>>()?;
-        let service = format!("{}/{}", request.namespace, request.name);
+        let service = format!("{}/{shown}", request.namespace);
         let admitted = self.admit(request)?;
         Ok(Applied {
             service,
@@ -124,7 +126,8 @@ impl Judge<'_> {
             .view()
             .cluster()
             .node_ports;
-        let rejection = strict::invalid(&request.service, range, request.located);
+        let old = request.old.as_deref();
+        let rejection = strict::invalid(&request.service, old, range, request.located);
         let (_, completed) = request.complete(Choice::first(range), range);
         let validate = Function::Validate(Phase::Validating);
         let Outcome { mut response, .. } = self.ask(validate, &completed, &completed.service)?;

@@ -6,9 +6,10 @@
 
 use super::allocation::{self, Allocation, Choice};
 use super::findings::{exempt_policies, in_deletion, whole};
+use super::owned;
 use super::reviewer::Reviewer;
-use super::{defaults, owned};
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
+use crate::api_server::{defaults, update};
 use crate::contract::review::{Phase, PortRange};
 use crate::inventory::NAME_LABEL;
 use crate::policy::Policy;
@@ -42,11 +43,23 @@ pub(super) struct Judge<'a> {
 #[derive(Clone)]
 pub(super) struct Request<'a> {
     pub(super) namespace: String,
+    /// Empty while the API server has yet to generate it.
     pub(super) name: String,
     pub(super) service: Value,
     pub(super) old: Option<Arc<Value>>,
     pub(super) sub_resource: Option<&'static str>,
     pub(super) located: &'a Located,
+}
+
+/// A Service that was judged.
+pub(super) struct Judged {
+    pub(super) subject: Subject,
+    /// With the API server's defaults.
+    pub(super) service: Value,
+    /// As the patches of `/mutate` leave it; `None` where they change nothing.
+    pub(super) patched: Option<Value>,
+    /// The Service that it replaces.
+    pub(super) old: Option<Arc<Value>>,
 }
 
 /// The findings for one choice of the API server.
@@ -73,22 +86,72 @@ pub(super) fn key(service: &Value, default_namespace: &str) -> Key {
     (namespace, name)
 }
 
+/// An example of the letters that the API server appends to `generateName`.
+const GENERATED: &str = "x7k2p";
+
+/// Stands for these letters where exemptions are looked up. No pattern can name it, so that one
+/// matches only if it matches whatever the API server appends.
+const ANY_GENERATED: &str = "?????";
+
+/// Bytes of `generateName` that go into a name.
+const MAX_PREFIX: usize = 58;
+
+/// Returns the name; empty for a Service whose name is generated.
+pub(super) fn name(service: &Value) -> String {
+    let name = service.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default().to_owned()
+}
+
 impl Request<'_> {
     /// Returns the request after the API server's choice, which it made first for the old object,
     /// when that was stored. Also returns the choice that is left for the new one.
     pub(super) fn complete(&self, choice: Choice, range: PortRange) -> (Allocation, Self) {
-        let (mut world, mut choice) = (self.clone(), choice);
-        if let Some(old) = &self.old {
-            let mut old = Value::clone(old);
-            choice = Allocation::of(&old).fill(&mut old, choice, range);
-            allocation::carry_over(&mut world.service, &old);
-            world.old = Some(Arc::new(old));
-        }
-        allocation::share(&mut world.service);
-        let allocation = Allocation::of(&world.service);
-        allocation.fill(&mut world.service, choice, range);
+        let mut world = self.clone();
+        let Some(old) = &self.old else {
+            world.take_generated_name();
+            let (allocation, _) = create(&mut world.service, choice, range);
+            return (allocation, world);
+        };
+        let mut old = Value::clone(old);
+        let (_, choice) = create(&mut old, choice, range);
+        let service = &mut world.service;
+        update::carry_over(service, &old);
+        let allocation = Allocation::of_update(service);
+        update::families(service, Some(&old), choice.families);
+        update::addresses(service, Some(&old));
+        allocation.fill(service, choice, range);
+        update::wipe(service, &old);
+        world.old = Some(Arc::new(old));
         (allocation, world)
     }
+
+    /// Generates the name, as the API server does after the mutating phase.
+    fn take_generated_name(&mut self) {
+        let meta = &mut self.service["metadata"];
+        let Some(prefix) = meta["generateName"].as_str().map(str::to_owned) else {
+            return;
+        };
+        if self.name.is_empty() && !prefix.is_empty() {
+            let prefix = &prefix[..prefix.floor_char_boundary(MAX_PREFIX)];
+            self.name = format!("{prefix}{ANY_GENERATED}");
+            meta["name"] = format!("{prefix}{GENERATED}").into();
+        }
+    }
+
+    /// Returns true if a dual-stack cluster adds a family to the Service, and another one does not.
+    fn depends_on_families(&self) -> bool {
+        self.old.is_some() && self.service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
+    }
+}
+
+/// Allocates what a new Service lacks. Returns it, and the choice that is left for another one.
+fn create(service: &mut Value, choice: Choice, range: PortRange) -> (Allocation, Choice) {
+    allocation::share(service);
+    let allocation = Allocation::of(service);
+    update::families(service, None, choice.families);
+    update::addresses(service, None);
+    let choice = allocation.fill(service, choice, range);
+    (allocation, choice)
 }
 
 impl Judge<'_> {
@@ -96,24 +159,35 @@ impl Judge<'_> {
         self.reviewer.admission
     }
 
-    /// Judges one Service. Also returns it with the API server's defaults.
-    pub(super) fn judge(&mut self, source: &str, located: &Located) -> (Subject, Value) {
+    /// Judges one Service.
+    pub(super) fn judge(&mut self, source: &str, located: &Located) -> Judged {
         let mut service = located.value();
         let key = key(&service, self.namespace);
-        let (namespace, name) = key.clone();
+        let (namespace, shown) = key.clone();
         let mut subject = Subject {
             source: source.to_owned(),
             line: located.line(),
             service: Some(format!(
                 "{namespace}/{}",
-                if name.is_empty() { "(unnamed)" } else { &name }
+                if shown.is_empty() {
+                    "(unnamed)"
+                } else {
+                    &shown
+                }
             )),
             policies: BTreeSet::new(),
             findings: vec![],
             patch: vec![],
         };
         defaults::apply(&mut service);
-        let old = self.old.get(&key).cloned();
+        let name = name(&service);
+        let old = self.old(&namespace, &name);
+        let unpatched = |subject, service, old| Judged {
+            subject,
+            service,
+            patched: None,
+            old,
+        };
         if let (None, Some(since)) = (
             &old,
             service
@@ -121,17 +195,18 @@ impl Judge<'_> {
                 .filter(|time| !time.is_null()),
         ) {
             subject.findings.push(in_deletion(since, &lines(located)));
-            return (subject, service);
+            return unpatched(subject, service, old);
         }
         let request = Request {
             namespace,
             name,
             service: service.clone(),
-            old,
+            old: old.clone(),
             sub_resource: None,
             located,
         };
-        match self.review(request, &mut subject) {
+        let mut patched = None;
+        match self.review(request, &mut subject, &mut patched) {
             Err(problem) => subject
                 .findings
                 .push(Finding::unjudged("", problem, located.line())),
@@ -140,10 +215,27 @@ impl Judge<'_> {
                 subject.findings.extend(unknown);
             }
         }
-        (subject, service)
+        Judged {
+            patched,
+            ..unpatched(subject, service, old)
+        }
     }
 
-    fn review(&self, mut request: Request<'_>, subject: &mut Subject) -> Result<(), String> {
+    /// Returns the stored Service of this name. One whose name is generated is always new.
+    pub(super) fn old(&self, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.old
+            .get(&key)
+            .filter(|_| !name.is_empty())
+            .map(Arc::clone)
+    }
+
+    fn review(
+        &self,
+        mut request: Request<'_>,
+        subject: &mut Subject,
+        patched: &mut Option<Value>,
+    ) -> Result<(), String> {
         let status = request.service["status"].clone();
         owned::write(&mut request.service, request.old.as_deref());
         let mutated = self.ask(Function::Mutate, &request, &request.service)?;
@@ -152,6 +244,7 @@ impl Judge<'_> {
             let patch: json_patch::Patch =
                 serde_json::from_str(patch).map_err(|error| error.to_string())?;
             json_patch::patch(&mut request.service, &patch).map_err(|error| error.to_string())?;
+            *patched = Some(request.service.clone());
         }
         subject.policies.extend(
             mutated
@@ -198,11 +291,7 @@ impl Judge<'_> {
             .as_deref()
             .map(Allocation::of)
             .unwrap_or_default();
-        let wider = if of_old.has_ports() {
-            of_old.with_families_of(&left)
-        } else {
-            left.with_families_of(&of_old)
-        };
+        let wider = if of_old.has_ports() { of_old } else { left };
         let settings = self
             .admission()
             .policies()
@@ -249,8 +338,12 @@ impl Judge<'_> {
         if possible.iter().any(is_chosen) && self.forbids_node_ports(request, &certain)? {
             possible.retain(|finding| !is_chosen(finding));
         }
+        if request.depends_on_families() && certain.iter().any(is_error) {
+            let note = self.single_stack(request, &certain, range)?;
+            subject.findings.extend(note);
+        }
         let is_denied = worlds.iter().all(|world| world.is_denied);
-        let is_certain = certain.iter().any(|finding| finding.level == Level::Error);
+        let is_certain = certain.iter().any(is_error);
         subject.findings.extend(certain);
         subject.findings.extend(uncertain(
             possible,
@@ -259,6 +352,34 @@ impl Judge<'_> {
             is_denied && !is_certain,
         ));
         Ok(())
+    }
+
+    /// Returns a note if a cluster with one family would not deny the update: offline, nobody knows
+    /// which the cluster has.
+    fn single_stack(
+        &self,
+        request: &Request<'_>,
+        certain: &[Finding],
+        range: PortRange,
+    ) -> Result<Option<Finding>, String> {
+        let (_, completed) = request.complete(Choice::first(range).single_stack(), range);
+        let function = Function::Validate(Phase::Validating);
+        let outcome = self.ask(function, &completed, &completed.service)?;
+        let world = self.world(&outcome, request.located);
+        let errors = |findings: &[Finding]| findings.iter().filter(|it| is_error(it)).count();
+        let field = "spec.ipFamilyPolicy";
+        Ok(
+            (errors(&world.findings) < errors(certain)).then(|| Finding {
+                rule: "dual-stack".to_owned(),
+                field: field.to_owned(),
+                message:
+                    "the cluster is taken for a dual-stack one, where this update adds a second \
+                      family; in a cluster with one family it adds none, and less is denied"
+                        .to_owned(),
+                line: request.located.line_of(field),
+                ..Finding::empty(Level::Note)
+            }),
+        )
     }
 
     /// Returns true if the Service is denied because it opens node ports at all, whichever these
@@ -379,6 +500,10 @@ fn selects_by_labels(policy: &Policy) -> bool {
         .flatten()
         .map(|requirement| &requirement.key);
     keys.chain(more).any(|key| key != NAME_LABEL)
+}
+
+fn is_error(finding: &Finding) -> bool {
+    finding.level == Level::Error
 }
 
 /// Returns the line of each field of a manifest.

@@ -8,7 +8,6 @@
 mod allocation;
 mod applied;
 mod conflicts;
-pub mod defaults;
 mod findings;
 mod judge;
 mod likeness;
@@ -23,6 +22,7 @@ pub use manifests::{Manifests, Origin};
 pub use strict::{Problem, Rejection};
 
 use crate::admission::Admission;
+use crate::api_server::{defaults, update};
 use crate::decode::{self, describe};
 use crate::inventory::{InventoryData, NamespaceData};
 use crate::report::check::{Finding, Subject};
@@ -63,9 +63,11 @@ pub fn check(circumstances: Circumstances<'_>, manifests: Manifests) -> Vec<Subj
         .iter()
         .enumerate()
         .map(|(index, (source, located))| {
-            let (mut subject, service) = judge.judge(source, located);
-            subject.findings.extend(strict::findings(located));
-            node_ports.add(&mut subject, &service, located);
+            let judged = judge.judge(source, located);
+            let refused = strict::findings(located, &judged);
+            let mut subject = judged.subject;
+            subject.findings.extend(refused);
+            node_ports.add(&mut subject, &judged.service, located);
             progress(index + 1, all);
             subject
         });
@@ -101,6 +103,7 @@ fn old_services(old: &Manifests, namespace: &str) -> judge::OldServices {
     let services = old.services.iter().map(|(_, located)| {
         let mut service = located.value();
         defaults::apply(&mut service);
+        update::restore(&mut service);
         owned::write(&mut service, None);
         (judge::key(&service, namespace), Arc::new(service))
     });
@@ -112,7 +115,8 @@ fn old_services(old: &Manifests, namespace: &str) -> judge::OldServices {
 pub fn namespaces(found: &[(String, Located)], inventory: &mut InventoryData) -> Vec<Subject> {
     let (mut known, mut unread) = (BTreeMap::new(), vec![]);
     for (source, located) in found {
-        let value = located.value();
+        let mut value = located.value();
+        defaults::empty_texts(&mut value);
         let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str) else {
             continue;
         };

@@ -5,53 +5,76 @@
 //! a Service that does not decode: `admission` reports that (rule S16). `rejection` is the whole
 //! answer to one request.
 
-mod fields;
-mod names;
 mod rejection;
-mod validation;
-mod words;
 
 pub use rejection::{Problem, Rejection};
 pub(super) use rejection::{invalid, undecoded};
 
-use super::defaults;
-use crate::decode;
+use super::judge::Judged;
+use crate::api_server::{self, Refusal};
+use crate::excerpt::cut;
 use crate::report::check::{Finding, Level};
 use crate::yaml::Located;
-use k8s_openapi::api::core::v1::Service;
-use validation::Refusals;
+use serde_json::Value;
 
 /// The author of these findings, in place of a policy's name.
 const API_SERVER: &str = "kubernetes";
 
-/// The types of Services.
-const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+/// Bytes of a problem, which may repeat a value of any length. The known fields of a spec fit.
+const MAX_PROBLEM: usize = 1024;
 
-/// Returns what the API server refuses in a Service that is about to be created.
-pub(super) fn findings(located: &Located) -> Vec<Finding> {
-    let mut value = located.value();
-    let unknown = fields::unknown(&value);
-    defaults::apply(&mut value);
-    let mut refusals = Refusals::default();
-    if let Ok(service) = decode::from_value::<Service>(&value) {
-        refusals.service(&service);
-    }
-    let all = unknown.into_iter().chain(refusals.into_inner());
-    all.map(|refusal| finding(refusal, located)).collect()
+/// Returns what the API server refuses in a Service, once the patches of `/mutate` are applied. One
+/// that only these bring about says so.
+pub(super) fn findings(located: &Located, judged: &Judged) -> Vec<Finding> {
+    let old = judged.old.as_deref();
+    let unknown = api_server::unknown(&judged.service);
+    let written = api_server::refusals(&judged.service, old);
+    let Some(patched) = &judged.patched else {
+        let all = unknown.into_iter().chain(written);
+        let all = all.map(|refusal| finding(refusal, located));
+        return all.chain(nulls(located)).collect();
+    };
+    let patched = api_server::refusals(patched, old).into_iter();
+    let patched = patched.map(|refusal| match refusal.is_among(&written) {
+        true => finding(refusal, located),
+        false => by_patch(finding(refusal, located)),
+    });
+    let unknown = unknown.into_iter();
+    let unknown = unknown.map(|refusal| finding(refusal, located));
+    unknown.chain(patched).chain(nulls(located)).collect()
 }
 
-/// A field that the API server refuses.
-#[derive(Debug, PartialEq, Eq)]
-struct Refusal {
-    /// JSON path from the Service's root.
-    field: String,
-    /// The value found and what is allowed.
-    problem: String,
-    fix: String,
-    /// The API server's words, where they are known.
-    words: Option<String>,
-    /// The path that the API server names, where it is another.
-    at: Option<String>,
+/// Warns of nulls in maps of texts: clients make different things of them.
+fn nulls(located: &Located) -> impl Iterator<Item = Finding> {
+    let service = located.value();
+    let of = |map: &'static str, pointer| {
+        let pairs = service.pointer(pointer).and_then(Value::as_object);
+        let pairs = pairs.into_iter().flatten();
+        let nulls = pairs.filter(|(_, value)| value.is_null());
+        let fields = nulls.map(move |(key, _)| format!("{map}[{key:?}]"));
+        fields.collect::<Vec<_>>()
+    };
+    let fields = [
+        of("metadata.labels", "/metadata/labels"),
+        of("spec.selector", "/spec/selector"),
+    ];
+    fields.into_iter().flatten().map(|field| Finding {
+        policy: API_SERVER.to_owned(),
+        line: located.line_of(&field),
+        field,
+        message: "null is an empty text for the API server, but `kubectl apply` leaves the pair \
+                  out on its own side"
+            .to_owned(),
+        fix: "write \"\", or remove the pair".to_owned(),
+        ..Finding::empty(Level::Warning)
+    })
+}
+
+fn by_patch(finding: Finding) -> Finding {
+    Finding {
+        message: format!("{} (the patch of a policy makes it so)", finding.message),
+        ..finding
+    }
 }
 
 fn finding(refusal: Refusal, located: &Located) -> Finding {
@@ -59,7 +82,10 @@ fn finding(refusal: Refusal, located: &Located) -> Finding {
         policy: API_SERVER.to_owned(),
         line: located.line_of(&refusal.field),
         field: refusal.field,
-        message: format!("the API server would refuse this: {}", refusal.problem),
+        message: format!(
+            "the API server would refuse this: {}",
+            cut(&refusal.problem, MAX_PROBLEM)
+        ),
         fix: refusal.fix,
         ..Finding::empty(Level::Error)
     }

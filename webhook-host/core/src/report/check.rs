@@ -1,7 +1,8 @@
 //! The report of `sallyport check`: the model that all its formats share, text and JSON.
 
-use super::{Detail, View, counted, counted_as};
-use crate::printable::{printable, sentence};
+use super::{Detail, View, counted, counted_as, shown};
+use crate::excerpt::{MAX_MESSAGE, cut, excerpt};
+use crate::printable::{printable, printable_json, sentence};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -122,7 +123,8 @@ impl Finding {
 
     /// `field: message; fix`, as a denial says it.
     pub fn sentence(&self) -> String {
-        printable(&sentence(&self.field, &self.message, &self.fix)).into_owned()
+        let sentence = sentence(&excerpt(&self.field), &self.message, &self.fix);
+        printable(&cut(&sentence, MAX_MESSAGE)).into_owned()
     }
 
     /// `[policy] field: message; fix`, with `sallyport` for the host.
@@ -168,6 +170,22 @@ pub fn text(report: &CheckReport, view: View) -> String {
     text
 }
 
+/// Findings of one Service that a report for people shows, if it does not want all.
+const MAX_LINES: usize = 100;
+
+/// Counts in a line those that are not shown.
+fn more(all: usize, shown: usize, word: &str, text: &mut String) {
+    if all > shown {
+        let rest = all - shown;
+        let word = format!("more {word}");
+        let _ = writeln!(
+            text,
+            "     and {}; --verbose and --output json have all",
+            counted(rest, &word)
+        );
+    }
+}
+
 fn subject_lines(subject: &Subject, view: View, text: &mut String) {
     let detail = view.detail;
     let is_clean = subject.findings.is_empty() && subject.patch.is_empty();
@@ -183,21 +201,26 @@ fn subject_lines(subject: &Subject, view: View, text: &mut String) {
     let heading = match &subject.service {
         Some(service) => format!(
             "{} ({}:{})",
-            printable(service),
-            printable(&subject.source),
+            shown(service),
+            shown(&subject.source),
             subject.line
         ),
-        None => printable(&subject.source).into_owned(),
+        None => shown(&subject.source),
     };
     let _ = writeln!(text, "{} {heading}", verdict(subject, view));
     let quiet = |finding: &&Finding| {
         detail != Detail::Quiet || matches!(finding.level, Level::Unjudged | Level::Error)
     };
-    for finding in subject.findings.iter().filter(quiet) {
+    let most = match detail {
+        Detail::Verbose => usize::MAX,
+        Detail::Quiet | Detail::Ordinary => MAX_LINES,
+    };
+    let findings = subject.findings.iter().filter(quiet);
+    for finding in findings.clone().take(most) {
         let rule = if finding.rule.is_empty() {
             String::new()
         } else {
-            format!(" {}", printable(&finding.rule))
+            format!(" {}", shown(&finding.rule))
         };
         let _ = writeln!(
             text,
@@ -206,9 +229,17 @@ fn subject_lines(subject: &Subject, view: View, text: &mut String) {
             finding.line_of_text()
         );
     }
-    for operation in subject.patch.iter().filter(|_| detail != Detail::Quiet) {
-        let _ = writeln!(text, "     patch {}", printable(&operation.to_string()));
+    more(findings.count(), most, "finding", text);
+    let patch = subject.patch.iter().filter(|_| detail != Detail::Quiet);
+    for operation in patch.clone().take(most) {
+        let operation = operation.to_string();
+        let _ = writeln!(
+            text,
+            "     patch {}",
+            printable(&cut(&operation, MAX_MESSAGE))
+        );
     }
+    more(patch.count(), most, "operation", text);
     if detail == Detail::Verbose && subject.service.is_some() {
         let policies = subject
             .policies
@@ -279,7 +310,7 @@ pub fn json(report: &CheckReport) -> String {
         "policies": report.policies,
         "subjects": report.subjects,
     });
-    format!("{value:#}\n")
+    printable_json(format!("{value:#}\n"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! rest in the log alone: so commands print the summary of the text report beside these lines.
 
 use super::check::{CheckReport, Finding, Level, Subject};
+use crate::printable::printable;
 use crate::suite::TestReport;
 use std::path::Path;
 
@@ -41,8 +42,8 @@ fn failure(file: &Path, line: usize, title: &str, problem: &str) -> String {
     format!(
         "::error file={},line={line},title={}::{}\n",
         property(file.strip_prefix("./").unwrap_or(&file)),
-        property(title),
-        data(problem)
+        property(&printable(title)),
+        data(&lines(problem))
     )
 }
 
@@ -61,9 +62,15 @@ fn command(subject: &Subject, finding: &Finding) -> String {
         "::{word} file={},line={},title={}::{}\n",
         property(subject.source.strip_prefix("./").unwrap_or(&subject.source)),
         finding.line,
-        property(title.trim()),
+        property(&printable(title.trim())),
         data(&finding.line_of_text())
     )
+}
+
+/// Escapes the lines of a text, and keeps them apart.
+fn lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    lines.join("\n")
 }
 
 fn data(text: &str) -> String {
@@ -95,7 +102,7 @@ mod tests {
         };
         assert_eq!(
             command(&subject, &finding),
-            "::warning file=x%3Ay%2Cz.yaml,line=3,title=a/b%2Cc%3A%3Ad%0A S02::[p] \
+            "::warning file=x%3Ay%2Cz.yaml,line=3,title=a/b%2Cc%3A%3Ad\\u{a} S02::[p] \
              100%25\\u{a}::error::x\n"
         );
     }

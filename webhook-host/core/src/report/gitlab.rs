@@ -5,6 +5,7 @@
 
 use super::check::{CheckReport, Finding, Level, Subject};
 use super::rules;
+use crate::printable::{printable, printable_json};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +15,7 @@ pub fn code_quality(report: &CheckReport) -> String {
         let findings = subject.findings.iter();
         findings.map(move |finding| issue(subject, finding))
     });
-    format!("{:#}\n", Value::Array(all.collect()))
+    printable_json(format!("{:#}\n", Value::Array(all.collect())))
 }
 
 fn issue(subject: &Subject, finding: &Finding) -> Value {
@@ -27,7 +28,7 @@ fn issue(subject: &Subject, finding: &Finding) -> Value {
     let text = finding.line_of_text();
     let description = match service {
         "" => text,
-        _ => format!("{service}: {text}"),
+        _ => format!("{}: {text}", printable(service)),
     };
     let path = subject.source.strip_prefix("./").unwrap_or(&subject.source);
     json!({

@@ -1,8 +1,8 @@
 //! The report of `sallyport lint`, for people and for programs.
 
 use super::check::{CheckReport, Level, Subject};
-use super::{Detail, View, counted};
-use crate::printable::printable;
+use super::{Detail, View, counted, shown};
+use crate::printable::printable_json;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -19,9 +19,9 @@ pub fn text(report: &CheckReport, view: View) -> String {
         let _ = writeln!(
             text,
             "{}:{}: {}{}",
-            printable(&subject.source),
+            shown(&subject.source),
             subject.line,
-            printable(what),
+            shown(what),
             if subject.findings.is_empty() {
                 ": no findings"
             } else {
@@ -75,10 +75,10 @@ pub fn summary(report: &CheckReport) -> String {
 /// For programs.
 pub fn json(report: &CheckReport) -> String {
     let subjects: Vec<Value> = report.subjects.iter().map(subject).collect();
-    format!(
+    printable_json(format!(
         "{:#}\n",
         json!({"ignored": report.ignored, "manifests": subjects})
-    )
+    ))
 }
 
 fn subject(subject: &Subject) -> Value {

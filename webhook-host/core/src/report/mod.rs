@@ -15,6 +15,14 @@ mod view;
 
 pub use view::{Detail, View};
 
+use crate::excerpt::excerpt;
+use crate::printable::printable;
+
+/// A text of a user's object as a report for people has it: cut and escaped.
+pub fn shown(text: &str) -> String {
+    printable(&excerpt(text)).into_owned()
+}
+
 /// A number with a word that agrees with it: `1 error`, `2 errors`.
 pub fn counted(count: usize, word: &str) -> String {
     counted_as(count, word, &format!("{word}s"))

@@ -2,6 +2,7 @@
 
 use super::check::{CheckReport, Finding, Level, Subject};
 use super::rules;
+use crate::printable::{printable, printable_json};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -44,7 +45,7 @@ pub fn sarif(report: &CheckReport) -> String {
             "results": results,
         }],
     });
-    format!("{log:#}\n")
+    printable_json(format!("{log:#}\n"))
 }
 
 fn descriptor(id: &str) -> Value {
@@ -83,6 +84,7 @@ fn location(subject: &Subject, finding: &Finding) -> Value {
     });
     if let Some(service) = &subject.service {
         let name = format!("{service} {}", finding.field);
+        let name = printable(&name);
         location["logicalLocations"] =
             json!([{"fullyQualifiedName": name.trim_end(), "kind": "resource"}]);
     }

@@ -3,7 +3,7 @@
 
 use super::{Detail, View};
 use crate::policy::LogLine;
-use crate::printable::printable;
+use crate::printable::{printable, printable_json};
 use crate::suite::{Case, CaseReport, Suite, SuiteReport, TestReport};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ pub fn json_list(suites: &[Suite], filter: &str) -> String {
         json!({"name": suite.name, "file": suite.path.display().to_string(), "cases": cases})
     };
     let suites: Vec<_> = suites.iter().map(of).collect();
-    format!("{:#}\n", json!({"suites": suites}))
+    printable_json(format!("{:#}\n", json!({"suites": suites})))
 }
 
 /// `before` is the failure of the case before it. If it is this one's too, it is not written again.
@@ -103,10 +103,10 @@ fn log(case: &CaseReport) -> impl Iterator<Item = String> {
 pub fn json(report: &TestReport) -> String {
     let (passed, failed) = report.count();
     let suites: Vec<Value> = report.suites.iter().map(json_suite).collect();
-    format!(
+    printable_json(format!(
         "{:#}\n",
         json!({"passed": passed, "failed": failed, "suites": suites})
-    )
+    ))
 }
 
 fn json_suite(suite: &SuiteReport) -> Value {

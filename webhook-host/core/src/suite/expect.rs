@@ -24,8 +24,8 @@ pub struct Expect {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<bool>,
     /// The reason for which the policy is not asked: an exemption; `unmatched`, by `match`, mode or
-    /// the policy's own description; or `malformed`, since the mutating phase leaves a Service that
-    /// doesn't decode to the API server.
+    /// the policy's own description (a case that fails says which); or `malformed`, since the
+    /// mutating phase leaves a Service that doesn't decode to the API server.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = EXEMPT))]
     pub exempt: Option<String>,

@@ -7,10 +7,12 @@ use super::expect::Expect;
 use super::places;
 use super::references::{PolicySource, References, SuiteError};
 use crate::admission::Function;
+use crate::api_server;
 use crate::contract::review::Phase;
 use crate::decode::{self, DecodeError, join};
 use crate::inventory::InventoryData;
 use crate::manifest::{API_VERSION, Exemptions, Metadata, ServicePolicy, is_label};
+use crate::printable::sentence;
 use crate::schema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -178,9 +180,10 @@ struct CaseFile {
     /// A whole AdmissionReview, as an API server sends it.
     request: Option<Value>,
     /// The Service, as the API server would send it: `apiVersion` and `kind` may be left out, and
-    /// nothing is defaulted.
+    /// nothing is defaulted. A field that no Service has is an error; `rawObject` takes any.
     object: Option<Value>,
-    /// The Service as JSON text, for what YAML can't say: duplicate keys, broken JSON.
+    /// The Service as JSON text, for what no API server sends: unknown fields, duplicate keys,
+    /// broken JSON.
     raw_object: Option<String>,
     /// A file that holds the Service, relative to the suite: `service.yaml`, or `all.yaml#name` or
     /// `all.yaml#namespace/name` for one of several.
@@ -351,6 +354,21 @@ fn check_names(file: &File) -> Result<(), DecodeError> {
     Ok(())
 }
 
+/// Refuses fields that no Service has: an API server never sends them, so that a case with one
+/// proves something else than it says.
+fn check_fields(object: &Value) -> Result<(), DecodeError> {
+    let is = |key: &str, word: &str| object.get(key).is_none_or(|found| found == word);
+    if !is("apiVersion", "v1") || !is("kind", "Service") {
+        return Ok(());
+    }
+    let Some(refusal) = api_server::unknown(object).into_iter().next() else {
+        return Ok(());
+    };
+    let problem = sentence("", &refusal.problem, &refusal.fix);
+    let problem = format!("{problem} (rawObject takes what no API server sends)");
+    Err(DecodeError::new(refusal.field, problem))
+}
+
 impl CaseFile {
     fn resolve(
         &self,
@@ -509,6 +527,18 @@ impl CaseFile {
             ),
             None => self.object.clone(),
         };
+        let given = if self.manifest.is_some() {
+            "manifest"
+        } else {
+            "object"
+        };
+        let objects = [(given, &object), ("oldObject", &self.old_object)];
+        for (key, object) in objects {
+            object
+                .as_ref()
+                .map_or(Ok(()), check_fields)
+                .map_err(|error| under(key, error))?;
+        }
         let text = |pointer: &str| {
             let find = |object: &Option<Value>| {
                 object

@@ -8,10 +8,12 @@ use super::context;
 use super::expect::{self, Expect, TextPattern, Told};
 use super::model::{Case, Setup, Source, Suite};
 use crate::admission::{Admission, AdmissionRequest, Clock, Evaluation, Function, Outcome};
+use crate::api_server::{self, defaults};
 use crate::contract::review::Phase;
 use crate::contract::verdict::Violation;
 use crate::inventory::Inventory;
 use crate::policy::{Deadline, LoadError, LogLine, Policy};
+use crate::printable::sentence;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,6 +22,9 @@ use std::time::Duration;
 
 /// Long, so that a busy machine causes no missed deadlines; the policies' own limits still hold.
 const MAX_EVALUATION: Duration = Duration::from_secs(30);
+
+/// The word of a case about which no policy is asked.
+const UNMATCHED: &str = "unmatched";
 
 /// Runs the cases of suites.
 pub struct Runner {
@@ -233,6 +238,9 @@ impl Host {
             Err(refusal) => return Finding::refused_body(&refusal, case.expect.refused.as_ref()),
         };
         let mut finding = Finding::of(case, &outcome);
+        if finding.got.exempt.as_deref() == Some(UNMATCHED) {
+            finding.details.extend(self.unmatched(case, &body));
+        }
         if case.function == Function::Mutate {
             self.hold_mutation(case, &body, &outcome, &mut finding);
         }
@@ -246,6 +254,12 @@ impl Host {
             deadline: Deadline::Each(MAX_EVALUATION),
         };
         Ok(self.admission.review(function, &request, clock))
+    }
+
+    fn unmatched(&self, case: &Case, body: &[u8]) -> Vec<String> {
+        let request = AdmissionRequest::parse(body);
+        let unmatched = |request| self.admission.unmatched(case.function, &request);
+        request.map(unmatched).unwrap_or_default()
     }
 
     /// Checks the patch of every mutation: it must apply, a second `mutate` must add nothing, and
@@ -264,6 +278,7 @@ impl Host {
                 .problems
                 .push(format!("the patch does not apply: {error}")),
             Ok(object) => {
+                finding.problems.extend(refused_patch(body, &object));
                 self.hold_result(case, &object, finding);
                 finding.got.patched_object = expected.patched_object.is_some().then_some(object);
             }
@@ -298,6 +313,27 @@ impl Host {
             }
         }
     }
+}
+
+/// Says what the API server refuses in a patched object, and not in the object itself.
+fn refused_patch(body: &[u8], patched: &Value) -> Vec<String> {
+    let review: Value = serde_json::from_slice(body).unwrap_or_default();
+    let request = &review["request"];
+    let old = Some(&request["oldObject"]).filter(|old| !old.is_null());
+    let refusals = |object: &Value| {
+        let mut object = object.clone();
+        defaults::apply(&mut object);
+        api_server::refusals(&object, old)
+    };
+    let before = refusals(&request["object"]);
+    let after = refusals(patched).into_iter();
+    after
+        .filter(|refusal| !refusal.is_among(&before))
+        .map(|refusal| {
+            let why = sentence(&refusal.field, &refusal.problem, &refusal.fix);
+            format!("the API server would refuse the patched object: {why}")
+        })
+        .collect()
 }
 
 fn apply(body: &[u8], patch: &str) -> Result<Value, String> {
@@ -455,8 +491,8 @@ fn exempt(function: Function, outcome: &Outcome) -> Option<&'static str> {
         let told = outcome.response.denial.is_some() || !outcome.response.warnings.is_empty();
         return match function {
             Function::Mutate => Some("malformed"),
-            Function::Validate(_) => (!told).then_some("unmatched"),
+            Function::Validate(_) => (!told).then_some(UNMATCHED),
         };
     }
-    (!outcome.matched && outcome.response.denial.is_none()).then_some("unmatched")
+    (!outcome.matched && outcome.response.denial.is_none()).then_some(UNMATCHED)
 }

@@ -4,8 +4,7 @@
 //! It decodes the request, then asks mutating webhooks, allocates node ports, validates, and asks
 //! validating webhooks last. The first of these that fails is the answer.
 
-use super::validation::Refusals;
-use super::{Refusal, fields, words};
+use crate::api_server::{self, Refusal, Refusals, defaults, words};
 use crate::contract::review::PortRange;
 use crate::decode;
 use crate::yaml::{self, Located};
@@ -52,7 +51,8 @@ impl Rejection {
 /// Returns the refusal of a request whose body is no Service; `None` where it decodes. Such a
 /// request reaches no webhook.
 pub(in crate::check) fn undecoded(located: &Located) -> Option<Rejection> {
-    let service = located.value();
+    let mut service = located.value();
+    defaults::empty_texts(&mut service);
     if let Err(error) = decode::from_value::<Service>(&service) {
         let found = at(&service, &error.path);
         let words = found.and_then(|found| words::undecodable(&error.path, found));
@@ -63,7 +63,7 @@ pub(in crate::check) fn undecoded(located: &Located) -> Option<Rejection> {
             text: words.unwrap_or(error.problem),
         }));
     }
-    let mut unknown: Vec<_> = fields::unknown(&service)
+    let mut unknown: Vec<_> = api_server::unknown(&service)
         .into_iter()
         .map(|refusal| refusal.field)
         .collect();
@@ -83,9 +83,11 @@ pub(in crate::check) fn undecoded(located: &Located) -> Option<Rejection> {
 }
 
 /// Returns the refusal of a Service as the mutating webhooks left it, with the API server's
-/// defaults. The node ports that it asks for are looked at first, and alone.
+/// defaults, as a new one or in place of the old one. Addresses are looked at first, and alone;
+/// then the node ports that it asks for.
 pub(in crate::check) fn invalid(
     service: &Value,
+    old: Option<&Value>,
     range: PortRange,
     located: &Located,
 ) -> Option<Rejection> {
@@ -95,22 +97,36 @@ pub(in crate::check) fn invalid(
         text,
         is_verbatim: true,
     };
-    if let Some((field, number, why)) = unallocated(service, range) {
+    let found = api_server::prepare(service, old);
+    let service = &found.service;
+    let told = |refusals: Vec<Refusal>| {
+        let problems = refusals.into_iter();
+        problems.map(|refusal| problem(refusal, located)).collect()
+    };
+    if !found.families.is_empty() {
+        return Some(Rejection::Invalid(told(found.families)));
+    }
+    if let Some((field, number, why)) = unallocated(service, old, range) {
         let text = words::invalid(number, &why);
         return Some(Rejection::Invalid(vec![verbatim(field, text)]));
     }
-    if let Some(number) = health_check(service).filter(|number| !contains(range, *number)) {
+    let is_new = |number: &i64| old.and_then(health_check) != Some(*number);
+    if let Some(number) = health_check(service)
+        .filter(is_new)
+        .filter(|number| !contains(range, *number))
+    {
         let why = words::out_of_range(range);
         let text = format!("failed to allocate requested HealthCheck NodePort {number}: {why}");
         let field = "spec.healthCheckNodePort".to_owned();
         return Some(Rejection::InternalError(verbatim(field, text)));
     }
     let decoded = decode::from_value::<Service>(service).ok()?;
-    let problems = Refusals::whole(&decoded).into_iter();
-    let mut problems: Vec<_> = problems.map(|refusal| problem(refusal, located)).collect();
+    let mut problems: Vec<Problem> = told(Refusals::whole(&decoded));
     // Addresses are allocated before the rest is looked at.
     if problems.iter().any(is_of_addresses) {
         problems.retain(is_of_addresses);
+    } else {
+        problems.splice(..0, told(found.changes));
     }
     (!problems.is_empty()).then_some(Rejection::Invalid(problems))
 }
@@ -120,17 +136,28 @@ fn is_of_addresses(problem: &Problem) -> bool {
     field.starts_with("spec.clusterIP") || field.starts_with("spec.ipFamil")
 }
 
-/// Finds the first node port that the API server does not allocate: field, number and reason.
-fn unallocated(service: &Value, range: PortRange) -> Option<(String, i64, String)> {
+/// Finds the first node port that the API server does not allocate: field, number and reason. What
+/// the old Service has is allocated.
+fn unallocated(
+    service: &Value,
+    old: Option<&Value>,
+    range: PortRange,
+) -> Option<(String, i64, String)> {
     let spec = &service["spec"];
     let kind = spec["type"].as_str().unwrap_or_default();
     if !matches!(kind, "NodePort" | "LoadBalancer") {
         return None;
     }
     let mut taken = HashSet::new();
+    let old = old.and_then(|old| old["spec"]["ports"].as_array());
+    let is_new = |number: &i64| {
+        let mut before = old.into_iter().flatten();
+        !before.any(|port| port["nodePort"] == *number)
+    };
     let ports = spec["ports"].as_array()?.iter().enumerate();
     let mut asked = ports.filter_map(|(index, port)| {
-        let number = port["nodePort"].as_i64().filter(|number| *number != 0)?;
+        let number = port["nodePort"].as_i64().filter(|number| *number != 0);
+        let number = number.filter(is_new)?;
         Some((index, number, port["protocol"].as_str().unwrap_or("TCP")))
     });
     asked.find_map(|(index, number, protocol)| {

@@ -46,19 +46,19 @@ impl Added<'_> {
 
 /// The problems for which the API server refuses a Service, in the order of its fields.
 #[derive(Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     found: Vec<Refusal>,
     /// True if problems count that follow from others, or that rule S16 reports.
     is_whole: bool,
 }
 
 impl Refusals {
-    pub(super) fn into_inner(self) -> Vec<Refusal> {
+    pub(crate) fn into_inner(self) -> Vec<Refusal> {
         self.found
     }
 
     /// Returns everything that an API server names in its answer.
-    pub(super) fn whole(service: &Service) -> Vec<Refusal> {
+    pub(crate) fn whole(service: &Service) -> Vec<Refusal> {
         let mut whole = Self {
             is_whole: true,
             ..Self::default()
@@ -71,7 +71,7 @@ impl Refusals {
     }
 
     /// Checks a whole Service.
-    pub(super) fn service(&mut self, service: &Service) {
+    pub(crate) fn service(&mut self, service: &Service) {
         self.metadata(&service.metadata);
         let Some(spec) = &service.spec else {
             self.add("spec", "a Service needs a spec with ports", "write one")
@@ -252,13 +252,15 @@ impl Refusals {
             "spec.ipFamilies",
             problem,
             "remove it",
-        );
+        )
+        .says(|| words::forbidden("may not be set for ExternalName services"));
         self.require(
             spec.ip_family_policy.is_none(),
             "spec.ipFamilyPolicy",
             problem,
             "remove it",
-        );
+        )
+        .says(|| words::forbidden("may not be set for ExternalName services"));
         let name = spec.external_name.as_deref().unwrap_or_default();
         let name = name.strip_suffix('.').unwrap_or(name);
         let problem = format!("{name:?} is no DNS name");
@@ -679,17 +681,21 @@ fn cluster_ips(spec: &ServiceSpec) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::strict;
-    use crate::yaml;
+    use super::Refusals;
+    use crate::api_server::{defaults, unknown};
+    use crate::{decode, yaml};
+    use k8s_openapi::api::core::v1::Service;
 
     /// The fields that the API server refuses in a Service with this metadata and spec.
     fn fields(text: &str) -> Vec<String> {
         let text = format!("apiVersion: v1\nkind: Service\n{text}\n");
-        let document = &yaml::located_documents(&text).expect("valid")[0];
-        strict::findings(document)
-            .into_iter()
-            .map(|finding| finding.field)
-            .collect()
+        let mut value = yaml::located_documents(&text).expect("valid")[0].value();
+        let unknown = unknown(&value);
+        defaults::apply(&mut value);
+        let mut refusals = Refusals::default();
+        refusals.service(&decode::from_value::<Service>(&value).expect("a Service"));
+        let all = unknown.into_iter().chain(refusals.into_inner());
+        all.map(|refusal| refusal.field).collect()
     }
 
     #[test]

@@ -32,22 +32,22 @@ const KEY: &str = "a valid label key must consist of alphanumeric characters, '-
     optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
 
 /// The range of a number of a port.
-pub(super) const PORT: &str = "must be between 1 and 65535, inclusive";
+pub(crate) const PORT: &str = "must be between 1 and 65535, inclusive";
 
 /// The form of an address.
-pub(super) const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+pub(crate) const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 /// The form of a range.
-pub(super) const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+pub(crate) const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
 /// The type that some fields are for.
-pub(super) const OF_LOAD_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
+pub(crate) const OF_LOAD_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
 
 /// Letters of a DNS label.
 const MAX_LABEL: usize = 63;
 
 /// Returns the words for a text that is no DNS label; `None` where there are several reasons.
-pub(super) fn label(text: &str) -> Option<String> {
+pub(crate) fn label(text: &str) -> Option<String> {
     let is_long = text.len() > MAX_LABEL;
     let has_form = text
         .split('.')
@@ -61,7 +61,7 @@ pub(super) fn label(text: &str) -> Option<String> {
 }
 
 /// Returns the words for a text that is no DNS name.
-pub(super) fn subdomain(text: &str) -> Option<String> {
+pub(crate) fn subdomain(text: &str) -> Option<String> {
     let is_short = text.len() <= MAX_LABEL;
     is_short.then(|| match text {
         "" => required(""),
@@ -70,7 +70,7 @@ pub(super) fn subdomain(text: &str) -> Option<String> {
 }
 
 /// Returns the words for a text that is no key of a label; `None` where there are several reasons.
-pub(super) fn key(text: &str) -> Option<String> {
+pub(crate) fn key(text: &str) -> Option<String> {
     let parts: Vec<_> = text.split('/').collect();
     let why = match parts.as_slice() {
         [name] | [_, name] if name.is_empty() || name.len() > MAX_LABEL => return None,
@@ -88,7 +88,7 @@ pub(super) fn key(text: &str) -> Option<String> {
 
 /// Returns the words for a text that is no value of a label; `None` where there are several
 /// reasons.
-pub(super) fn label_value(text: &str) -> Option<String> {
+pub(crate) fn label_value(text: &str) -> Option<String> {
     match text.len() > MAX_LABEL {
         true => None,
         false => Some(invalid(text, LABEL_VALUE)),
@@ -97,7 +97,7 @@ pub(super) fn label_value(text: &str) -> Option<String> {
 
 /// Returns the words for a text that is no name of a container's port; `None` where there are
 /// several reasons.
-pub(super) fn port_name(text: &str) -> Option<String> {
+pub(crate) fn port_name(text: &str) -> Option<String> {
     let is_odd = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     let reasons = [
         (text.len() > 15, "must be no more than 15 characters"),
@@ -123,7 +123,7 @@ pub(super) fn port_name(text: &str) -> Option<String> {
 }
 
 /// Returns the words for an external IP with a special meaning, by Sallyport's word for it.
-pub(super) fn special(text: &str, what: &str) -> Option<String> {
+pub(crate) fn special(text: &str, what: &str) -> Option<String> {
     let why = match what {
         "a loopback address" => "may not be in the loopback range (127.0.0.0/8, ::1/128)",
         "a link-local address" => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
@@ -137,7 +137,7 @@ pub(super) fn special(text: &str, what: &str) -> Option<String> {
 }
 
 /// Returns the words for a port that stands twice.
-pub(super) fn duplicate_port(protocol: &str, number: i32) -> String {
+pub(crate) fn duplicate_port(protocol: &str, number: i32) -> String {
     format!(
         "Duplicate value: {{\"Name\":\"\",\"Protocol\":{},\"AppProtocol\":null,\"Port\":{number},\
          \"TargetPort\":0,\"NodePort\":0}}",
@@ -146,27 +146,27 @@ pub(super) fn duplicate_port(protocol: &str, number: i32) -> String {
 }
 
 /// Returns the words for a value that is missing.
-pub(super) fn required(detail: &str) -> String {
+pub(crate) fn required(detail: &str) -> String {
     with_detail("Required value", detail)
 }
 
 /// Returns the words for a value that may not be there.
-pub(super) fn forbidden(detail: &str) -> String {
+pub(crate) fn forbidden(detail: &str) -> String {
     with_detail("Forbidden", detail)
 }
 
 /// Returns the words for a value that stands twice.
-pub(super) fn duplicate(value: impl Into<Value>) -> String {
+pub(crate) fn duplicate(value: impl Into<Value>) -> String {
     format!("Duplicate value: {}", value.into())
 }
 
 /// Returns the words for a value of another form.
-pub(super) fn invalid(value: impl Into<Value>, detail: &str) -> String {
+pub(crate) fn invalid(value: impl Into<Value>, detail: &str) -> String {
     with_detail(&format!("Invalid value: {}", value.into()), detail)
 }
 
 /// Returns the words for a value that is none of some.
-pub(super) fn unsupported(value: impl Into<Value>, supported: &[&str]) -> String {
+pub(crate) fn unsupported(value: impl Into<Value>, supported: &[&str]) -> String {
     let supported: Vec<_> = supported.iter().map(|word| format!("{word:?}")).collect();
     format!(
         "Unsupported value: {}: supported values: {}",
@@ -176,7 +176,7 @@ pub(super) fn unsupported(value: impl Into<Value>, supported: &[&str]) -> String
 }
 
 /// Returns the reason for which a node port is not allocated.
-pub(super) fn out_of_range(range: PortRange) -> String {
+pub(crate) fn out_of_range(range: PortRange) -> String {
     let PortRange { from, to } = range;
     format!("provided port is not in the valid range. The range of valid ports is {from}-{to}")
 }
@@ -191,7 +191,7 @@ fn with_detail(words: &str, detail: &str) -> String {
 
 /// Returns the words of Go's decoder for a value of a wrong type at this path; `None` where they
 /// are not known.
-pub(super) fn undecodable(path: &str, found: &Value) -> Option<String> {
+pub(crate) fn undecodable(path: &str, found: &Value) -> Option<String> {
     let (plain, is_item) = without_indexes(path);
     let (structure, ty) = go_type(&plain, is_item)?;
     let found = match found {

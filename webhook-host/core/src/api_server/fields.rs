@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::cell::RefCell;
 
 /// Returns the fields that a Service does not have, up to the first one of a wrong type.
-pub(super) fn unknown(service: &Value) -> Vec<Refusal> {
+pub(crate) fn unknown(service: &Value) -> Vec<Refusal> {
     let found = RefCell::new(vec![]);
     let decoded = Service::deserialize(Node {
         value: service,

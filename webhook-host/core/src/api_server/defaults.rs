@@ -1,12 +1,31 @@
 //! The defaults that an API server fills in before the first webhook sees a Service
 //! (`SetDefaults_Service` in Kubernetes' `pkg/apis/core/v1/defaults.go`), on JSON, since the object
-//! may be malformed. Nothing that is present is changed, and nothing is added beside a value of a
-//! wrong type.
+//! may be malformed. Nothing is added beside a value of a wrong type. Nothing that is present is
+//! changed, but for a null in a map of texts, which is an empty text for an API server.
 
 use serde_json::{Map, Value, json};
 
+/// The maps of texts of a Service.
+const MAPS: [&str; 3] = [
+    "/metadata/annotations",
+    "/metadata/labels",
+    "/spec/selector",
+];
+
+/// Makes an empty text of each null in a map of texts, as an API server decodes it.
+pub fn empty_texts(service: &mut Value) {
+    for map in MAPS {
+        let texts = service.pointer_mut(map).and_then(Value::as_object_mut);
+        let texts = texts.into_iter().flat_map(|map| map.values_mut());
+        for null in texts.filter(|text| text.is_null()) {
+            *null = "".into();
+        }
+    }
+}
+
 /// Fills in the defaults of core/v1.
 pub fn apply(service: &mut Value) {
+    empty_texts(service);
     let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
         return;
     };
@@ -105,6 +124,19 @@ mod tests {
             defaulted(json!({"spec": {"type": "LoadBalancer"}}))["allocateLoadBalancerNodePorts"],
             true
         );
+    }
+
+    #[test]
+    fn a_null_in_a_map_of_texts_is_an_empty_text() {
+        let mut service = json!({"metadata": {"annotations": {"a": null, "b": "c"}, "labels": null},
+            "spec": {"selector": {"app": null}, "externalIPs": [null]}});
+        apply(&mut service);
+        assert_eq!(
+            service["metadata"],
+            json!({"annotations": {"a": "", "b": "c"}, "labels": null})
+        );
+        assert_eq!(service["spec"]["selector"], json!({"app": ""}));
+        assert_eq!(service["spec"]["externalIPs"], json!([null]));
     }
 
     #[test]

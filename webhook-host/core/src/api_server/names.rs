@@ -9,7 +9,7 @@ const MAX_SUBDOMAIN: usize = 253;
 const MAX_PORT_NAME: usize = 15;
 
 /// A DNS label of RFC 1123, such as `web-1`.
-pub(super) fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     text.len() <= MAX_LABEL
         && is_framed(
             text,
@@ -19,7 +19,7 @@ pub(super) fn is_label(text: &str) -> bool {
 }
 
 /// DNS labels with dots between them, such as `db.example.com`.
-pub(super) fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_subdomain(text: &str) -> bool {
     let part = |part: &str| {
         is_framed(
             part,
@@ -31,7 +31,7 @@ pub(super) fn is_subdomain(text: &str) -> bool {
 }
 
 /// A key of a label or annotation, such as `app.kubernetes.io/name`.
-pub(super) fn is_qualified(text: &str) -> bool {
+pub(crate) fn is_qualified(text: &str) -> bool {
     match text.split_once('/') {
         Some((prefix, name)) => is_subdomain(prefix) && is_name(name),
         None => is_name(text),
@@ -39,12 +39,12 @@ pub(super) fn is_qualified(text: &str) -> bool {
 }
 
 /// The value of a label.
-pub(super) fn is_label_value(text: &str) -> bool {
+pub(crate) fn is_label_value(text: &str) -> bool {
     text.is_empty() || is_name(text)
 }
 
 /// The name of a container's port.
-pub(super) fn is_port_name(text: &str) -> bool {
+pub(crate) fn is_port_name(text: &str) -> bool {
     text.len() <= MAX_PORT_NAME
         && is_framed(
             text,
@@ -65,7 +65,7 @@ fn is_framed(text: &str, outer: impl Fn(char) -> bool, inner: impl Fn(char) -> b
 }
 
 /// An address. Kubernetes before 1.36 takes leading zeros in IPv4.
-pub(super) fn ip(text: &str) -> Option<IpAddr> {
+pub(crate) fn ip(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
         return text
             .parse::<Ipv6Addr>()
@@ -90,7 +90,7 @@ pub(super) fn ip(text: &str) -> Option<IpAddr> {
 }
 
 /// A range in CIDR notation.
-pub(super) fn is_cidr(text: &str) -> bool {
+pub(crate) fn is_cidr(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else {
         return false;
     };
@@ -100,7 +100,7 @@ pub(super) fn is_cidr(text: &str) -> bool {
 }
 
 /// Returns the reason why an address can't be an external IP of a Service, if there is one.
-pub(super) fn special(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn special(address: IpAddr) -> Option<&'static str> {
     let link_local_multicast = match address {
         IpAddr::V4(address) => address.octets()[..3] == [224, 0, 0],
         IpAddr::V6(address) => address.segments()[0] & 0xff0f == 0xff02,
