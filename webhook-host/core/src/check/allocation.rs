@@ -35,6 +35,7 @@ pub(super) struct Allocation {
     /// the same one, when it creates a Service.
     groups: Vec<Vec<usize>>,
     health_check: bool,
+    /// The cluster IP is left to the cluster, or the family of a headless Service.
     cluster_ip: bool,
 }
 
@@ -92,10 +93,11 @@ impl Allocation {
         let health_check = kind == "LoadBalancer"
             && spec["externalTrafficPolicy"] == "Local"
             && !is_set(&spec["healthCheckNodePort"]);
-        let cluster_ip = forwards(spec)
-            && ["clusterIP", "clusterIPs"]
-                .iter()
-                .all(|key| is_absent(&spec[*key]));
+        let has_address = ["clusterIP", "clusterIPs"]
+            .iter()
+            .any(|key| !is_absent(&spec[*key]));
+        let is_headless = spec["clusterIP"] == "None" && is_absent(&spec["ipFamilies"]);
+        let cluster_ip = forwards(spec) && (!has_address || is_headless);
         Self {
             groups,
             health_check,
@@ -334,6 +336,20 @@ mod tests {
         share(&mut chosen);
         assert_eq!(chosen["spec"]["ports"][0]["nodePort"], 30053);
         assert!(!Allocation::of(&chosen).has_ports());
+    }
+
+    #[test]
+    fn both_families_are_tried_for_a_headless_service_that_names_none() {
+        let primaries = |spec: Value| {
+            let choices = Allocation::of(&json!({"spec": spec})).choices(RANGE, [].iter());
+            let families = choices.into_iter().map(|choice| choice.families.primary);
+            families.collect::<Vec<_>>()
+        };
+        let headless = json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"app": "a"}});
+        assert_eq!(primaries(headless.clone()), [Family::V4, Family::V6]);
+        let mut named = headless;
+        named["ipFamilies"] = json!(["IPv6"]);
+        assert_eq!(primaries(named).len(), 1);
     }
 
     #[test]
