@@ -124,7 +124,7 @@ ci-files: ## check workflows, GitHub Action, GitLab template and pre-commit hook
 DIST_TARGETS :=
 
 .PHONY: dist
-dist: setup ## build and test release archives in target/dist: static programs for Linux (link-time optimisation: dear)
+dist: setup ## build and test release archives in target/dist: static programs for Linux (slow, because of link-time optimisation)
 	@scripts/dist.sh $(DIST_TARGETS)
 	@scripts/check-dist.sh
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Tests the Helm chart with a real Helm, and packages it into target/dist. Tests that need what this
-# machine lacks are left out, and the last lines say so: Helm, an API server of Kubernetes 1.30 or
-# newer (`make assets`), promtool, docker-registry. With SALLYPORT_REQUIRE_CLUSTER=1, a machine
-# without any API server fails.
+# Tests the Helm chart with a real Helm, and packages it into target/dist. Skips tests that need a
+# missing program, and names them in the last lines: Helm, an API server of Kubernetes 1.30 or newer
+# (`make assets`), promtool, docker-registry. With SALLYPORT_REQUIRE_CLUSTER=1, a machine without
+# any API server fails.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -6,8 +6,9 @@
 #   - deploy/ci/install.sh against a release of this machine: from a directory and over HTTP, and with a damaged archive
 #   - the steps of action.yml as GitHub runs them, the jobs of gitlab.yml by gitlab-ci-local, the hooks by pre-commit
 #
-# The release holds the archive of `make dist`, or else the program of `make test` in its place. What needs a tool that
-# can't be had is left out, and said; SALLYPORT_REQUIRE_CI_TOOLS=1 makes that a failure.
+# The release holds the archive of `make dist`, or else the program of `make test` in its place.
+# Steps whose tool is missing are skipped with a message; with SALLYPORT_REQUIRE_CI_TOOLS=1 that is
+# a failure.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Checks that sallyport-core compiles for wasm32-unknown-unknown, and brings neither tokio nor kube nor wasmtime along: a
-# browser has none of them.
+# Checks that sallyport-core compiles for wasm32-unknown-unknown, and depends on neither tokio nor
+# kube nor wasmtime, which do not work in a browser.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 
 readonly TARGET=wasm32-unknown-unknown
-# Crates that need an operating system, or much room.
+# Crates that need an operating system, or that are large.
 readonly FOREIGN=(kube kube-client kube-core ring rustls tokio wasmtime)
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Tests the archives of target/dist as their users meet them: unpacked somewhere else, without a clone. Linux programs of
-# another processor run under qemu; those of other systems are only looked at.
+# Tests the archives of target/dist as their users meet them: unpacked somewhere else, without a
+# clone. Linux programs of another processor run under qemu; archives for other systems are only
+# inspected.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

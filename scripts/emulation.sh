@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Running Linux programs of another processor, by qemu's user mode. Sourced after lib.sh.
 #
-# A program that starts itself again, as ours does to compile, can only be emulated when the kernel knows the emulator
-# (binfmt_misc). Where it does not yet, root registers qemu for the time of a test.
+# Sallyport starts itself again to compile. Such a program can only be emulated when the kernel
+# knows the emulator (binfmt_misc). If it does not, root registers qemu for the time of a test.
 
 # The name under which it is registered here.
 readonly HANDLER=sallyport-aarch64 BINFMT=/proc/sys/fs/binfmt_misc

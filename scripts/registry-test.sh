@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests with a real registry, Debian's docker-registry. Where it can't be had they are left
-# out, and the last line says so.
+# Runs the tests with a real registry, Debian's docker-registry. If it can't be installed, the tests
+# are skipped, and the last line says so.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

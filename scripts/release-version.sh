@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks that everything names the same version: release-version.sh [TAG]. The version is that of Cargo.toml.
+# Checks that all files name the same version: release-version.sh [TAG]. The version is that of
+# Cargo.toml.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Tries the languages of `sallyport new`: makes a project, builds it and passes its suite by its own Makefile; then builds the
-# twins of service-type and owner-label (tests/twins) in such projects and passes their suites.
+# Tests the languages of `sallyport new`: makes a project in each, and runs its build and suite by
+# its own Makefile; then builds the twins of service-type and owner-label (tests/twins) in such
+# projects and runs their suites.
 #
 #   scripts/twins.sh [--if-possible] [--projects] LANGUAGE…
 #   target/twins/<language>/<policy>.wasm, .yaml    what comes of it; bench and tests read it

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prepares this machine for building WebAssembly components, and prints the way on stdout:
+# Prepares this machine for building WebAssembly components, and prints on stdout how they are
+# built:
 #
 #   rustup  the active toolchain has the standard library for wasm32-unknown-unknown
 #   debian  Debian's compiler builds the standard library from its source, where rustup's can't be

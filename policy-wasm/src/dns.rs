@@ -4,7 +4,7 @@
 
 use crate::quote;
 
-/// A name without its final dot, in lower case.
+/// Returns a name without its final dot, in lower case.
 pub fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

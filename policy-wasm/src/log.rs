@@ -1,10 +1,9 @@
-//! The host's log: the only thing that a policy can do to the world.
+//! The host's log: the only function of the host that a policy can call.
 //!
 //! The host adds the policy's name and bounds count and length. Outside WebAssembly, where unit
 //! tests run, lines go to standard error. In a component a panic writes an error with its message,
 //! file and line ([`report_panics`]); nothing else would show them, since a component has no
-//! standard
-//! error.
+//! standard error.
 
 use crate::bindings::sallyport::policy::log::Level;
 
@@ -28,13 +27,11 @@ pub fn error(message: &str) {
     write(Level::Error, message);
 }
 
-/// Has panics write their message, file and line to the log. The macro `policy!` calls it before
-/// any
-/// code of the policy runs; natively the standard library's own hook does the work.
+/// Makes panics write their message, file and line to the log. The macro `policy!` calls it before
+/// any code of the policy runs; natively the standard library's own hook does the work.
 ///
 /// The hook is part of the snapshot that the host takes after `configure`, so that an evaluation
-/// does
-/// not set it again.
+/// does not set it again.
 #[doc(hidden)]
 pub fn report_panics() {
     #[cfg(target_family = "wasm")]

@@ -64,7 +64,7 @@ pub enum SpecField {
 }
 
 impl SpecField {
-    /// The field's name in the API.
+    /// Returns the field's name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::AllocateLoadBalancerNodePorts => "allocateLoadBalancerNodePorts",
@@ -148,7 +148,7 @@ pub struct Patch<'a> {
 }
 
 impl<'a> Patch<'a> {
-    /// A patch for this object, empty so far.
+    /// Creates a patch for this object, empty so far.
     pub fn new(service: &'a Service) -> Self {
         Self {
             service,
@@ -283,8 +283,8 @@ impl<'a> Patch<'a> {
         self.remove_pair(MetadataMap::Labels, key)
     }
 
-    /// The patch as the answer of [`crate::Policy::mutate`]. What it adds to has been created
-    /// before.
+    /// Returns the patch as the answer of [`crate::Policy::mutate`]. Objects and lists that it adds
+    /// to are created first where they are missing.
     pub fn finish(&mut self) -> Mutation {
         let mut patch = Vec::with_capacity(self.changes.len());
         let metadata = &self.service.metadata;
@@ -342,7 +342,7 @@ impl<'a> Patch<'a> {
         self.change(PatchOperation::Remove(path), is_present)
     }
 
-    /// The last word on a path: whatever was said of it before is forgotten.
+    /// Sets the operation for a path, in place of an earlier one for the same path.
     fn change(&mut self, change: PatchOperation, is_needed: bool) -> &mut Self {
         self.forget(path(&change), true);
         if is_needed {
@@ -351,7 +351,7 @@ impl<'a> Patch<'a> {
         self
     }
 
-    /// Forgets what was said of a path, or of everything below it.
+    /// Removes the operations on a path; with those below it, unless `only_itself`.
     fn forget(&mut self, below: &str, only_itself: bool) {
         self.changes.retain(|change| {
             let rest = path(change).strip_prefix(below);
@@ -379,7 +379,7 @@ fn node_port_path(index: usize) -> String {
     format!("{}{index}/nodePort", PORTS)
 }
 
-/// A key as a step of a JSON Pointer (RFC 6901).
+/// Returns a key as a step of a JSON Pointer (RFC 6901).
 fn pointer(key: &str) -> String {
     let mut step = String::with_capacity(key.len());
     for c in key.chars() {

@@ -1,12 +1,12 @@
-//! Other people's text in messages and in JSON.
+//! Text that clients wrote, quoted in messages and in JSON.
 
 use std::fmt::Write as _;
 
 /// Returns a value as a message shows it: in quotes, escaped, cut after 64 characters.
 ///
 /// The author of a Service could otherwise forge lines in a log, hide a part of a message by
-/// bidirectional controls, or pass one name off as another by letters that look alike. What the API
-/// server admits as a name, a label or a class is ASCII, so everything else is escaped.
+/// bidirectional controls, or pass one name off as another by letters that look alike. Names,
+/// labels and classes that the API server admits are ASCII, so everything else is escaped.
 ///
 /// ```
 /// use sallyport_policy::quote;

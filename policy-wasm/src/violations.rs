@@ -22,8 +22,9 @@ impl Violation {
         }
     }
 
-    /// Sets the key, which names the offence independent of its index, with type and value. An
-    /// update may keep an offence that the old object has under the same rule and key.
+    /// Sets the key, which names the violation by its content, such as type and value, and not by
+    /// an index. An update may keep a violation that the old object has under the same rule and
+    /// key.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();

@@ -1,9 +1,9 @@
 //! Widening: the ways in which an update makes a Service expose more.
 //!
-//! Under `updates: Ratchet` an update may keep an offence that was there before, and the host
-//! recognises it by rule and key. A key names the offence ("type NodePort"), not everything that
-//! the offence exposes (which ports, which Pods, to whom). So a policy checks here whether the
-//! update exposes more, and [`Verdict::of_update`] then removes the keys of offences that were
+//! Under `updates: Ratchet` an update may keep a violation that was there before, and the host
+//! recognises it by rule and key. A key names the violation ("type NodePort"), not everything that
+//! the violation exposes (which ports, which Pods, to whom). So a policy checks here whether the
+//! update exposes more, and [`Verdict::of_update`] then removes the keys of violations that were
 //! there before, which makes them new ones. Harmless edits (labels, another order, fewer ports,
 //! narrower ranges) widen nothing.
 //!
@@ -11,8 +11,8 @@
 //! compares with. The comparison takes time proportional to `n log n` for `n` ports and addresses,
 //! and stops where lists are longer than anybody needs.
 //!
-//! Every component carries this code, so that it compares texts in one kind of set in place of
-//! tuples in several.
+//! Every component carries this code. To keep it small, it compares texts in one kind of set
+//! instead of tuples in several.
 
 use crate::net::{self, Cidr};
 use crate::service::{Pair, Port, Service, ServiceType};
@@ -125,13 +125,13 @@ impl Widening {
 }
 
 impl Verdict {
-    /// Judges the Service under review, and makes new offences of those that stood before and that
-    /// the update widens: it takes off their keys, and their messages say why.
+    /// Judges the Service under review. If the update widens violations that were there before, it
+    /// makes them new ones: it removes their keys, and their messages say why.
     ///
     /// `compare` compares the old and the new Service: [`Widening::between`], or
     /// `sallyport_facts::reach::widening` where annotations of load balancers count. `ways` returns
-    /// the ways of exposing more that count for an offence. `judge` is the rule itself; it is asked
-    /// about the old object, too, where the update widens something.
+    /// the ways of exposing more that count for a violation. `judge` is the rule itself; if the
+    /// update widens something, it is called for the old object, too.
     pub fn of_update(
         review: &Review,
         compare: impl Fn(&Service, &Service) -> Widening,
@@ -363,7 +363,7 @@ fn is_opened(before: &[&str], after: &[&str], service: &Service, family: &str) -
 /// The older form of `loadBalancerSourceRanges`, which the field wins over.
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-/// The source ranges that count. None: the whole world.
+/// Returns the source ranges that count. None: the whole world.
 fn source_ranges(service: &Service) -> Vec<&str> {
     let mut ranges = vec![];
     for range in &service.spec.load_balancer_source_ranges {

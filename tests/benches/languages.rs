@@ -103,7 +103,7 @@ impl Measured {
     }
 }
 
-/// The microseconds of each evaluation, of a create of a NodePort Service.
+/// Returns the microseconds of each evaluation, of a create of a NodePort Service.
 fn evaluations(admission: &Admission) -> Result<Vec<f64>> {
     let file = "tests/admission-reviews/018-validate-CREATE-services-nodeport-explicit.json";
     let body = std::fs::read(root().join(file)).context(file)?;

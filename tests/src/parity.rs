@@ -218,7 +218,7 @@ pub struct Denied {
     pub message: String,
 }
 
-/// What an API server answered.
+/// The answers of an API server.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Answers<T> {
     /// Its version.

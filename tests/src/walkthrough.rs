@@ -119,7 +119,7 @@ impl Drop for Running {
 }
 
 impl Reader {
-    /// A shell in a directory, with the program under test as `sallyport`.
+    /// Creates a shell in a directory, with the program under test as `sallyport`.
     ///
     /// # Panics
     ///
@@ -193,7 +193,7 @@ impl Reader {
     /// Starts a command, whose output goes to a file.
     fn spawn(&self, step: &Step, file: &tempfile::NamedTempFile) -> Child {
         let output = || Stdio::from(file.reopen().expect("a handle"));
-        // No shell may stand between a command that runs on and whoever ends it.
+        // `exec` replaces the shell, so that ending this process ends the command itself.
         let exec = if step.runs_on() { "exec " } else { "" };
         let mut command = Command::new("sh");
         command

@@ -1,5 +1,5 @@
-//! The TLS of clients: the authorities that a server's certificate must be by are those of a file,
-//! the system's, or the built-in ones. Used for registries and for OpenTelemetry collectors.
+//! The TLS configuration of clients. It trusts the authorities of a file, or of the system, or
+//! Mozilla's list that is built in. Used for registries and for OpenTelemetry collectors.
 
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -39,9 +39,9 @@ fn of_file(file: &Path, flag: &str) -> Result<RootCertStore, String> {
 /// Variables by which a user names the system's authorities.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Returns the system's authorities. A system may have none, such as an image from scratch: then
-/// Mozilla's list counts, as this program was built with it. A user who names a file of authorities
-/// gets no others, even if none can be read; then each handshake fails.
+/// Returns the system's authorities. If the system has none, as in an image from scratch, returns
+/// Mozilla's list as it was built into this program. If the user names a file of authorities, only
+/// those count, even if none can be read; then each handshake fails.
 fn of_system(flag: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

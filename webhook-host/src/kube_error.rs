@@ -47,7 +47,7 @@ pub(crate) fn is_of_server(error: &kube::Error) -> bool {
     }
 }
 
-/// The text of an error and of its causes, without texts that only repeat the last one.
+/// Returns the text of an error and of its causes, without texts that only repeat the last one.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source());
     let mut texts: Vec<String> = chain.map(ToString::to_string).collect();

@@ -6,8 +6,8 @@
 //! A replica may take a Lease that did not change for its duration. Each replica measures that on
 //! its own clock from the moment it saw the Lease change, and never compares the times written in
 //! it, so clocks may differ. When two replicas take the Lease at once, its resourceVersion lets one
-//! of them win. The leader's writes to what it leads have such a precondition too, so a leader that
-//! does not know yet that it was replaced does no harm.
+//! of them win. The leader's other writes have a resourceVersion as precondition too, so a former
+//! leader that has not noticed its replacement does no harm.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -109,7 +109,7 @@ struct Election {
 enum Standing {
     /// This replica holds it, and must renew it.
     Leads,
-    /// Nobody holds it, and this replica may take it.
+    /// No replica holds it, and this one may take it.
     MayLead,
     /// Another replica holds it.
     Follows(String),

@@ -2,14 +2,15 @@
 //! harness for WebAssembly policies.
 //!
 //! `sallyport_core` decides: it holds everything between an AdmissionRequest and its answer, and
-//! compiles without what this crate brings. [`evaluator`] runs its policies with [`engine`], on a
-//! fresh instance for every review; [`cluster`] keeps its inventory up to date by way of
-//! [`watchers`]. [`sources`] load policies and configuration, [`live`] holds the set that serves,
-//! [`server`] asks it over TLS, [`replay`] on recorded reviews, [`mod@bench`] for the time that it
-//! takes. [`webhooks`] make API servers ask, [`certificates`] make them trust the answer, and
-//! [`doctor`] and [`lint`] find what is wrong before it hurts. `registry` pulls components that
-//! are in OCI registries, and `signature` verifies them. [`import`] makes manifests of Kubernetes'
-//! own policies. `docs/architecture.md` shows the way of a review through all of them.
+//! compiles without the dependencies of this crate. [`evaluator`] runs its policies with
+//! [`engine`], on a fresh instance for every review; [`cluster`] keeps its inventory up to date
+//! through [`watchers`]. [`sources`] load policies and configuration, and [`live`] holds the set
+//! that serves. [`server`] reviews requests over TLS, [`replay`] recorded ones, and [`mod@bench`]
+//! measures their cost. [`webhooks`] configure API servers to call the host, [`certificates`] make
+//! them trust it, and [`doctor`] and [`lint`] report mistakes in configurations and manifests.
+//! `registry` pulls components from OCI registries, and `signature` verifies them. [`import`] makes
+//! manifests of Kubernetes' own policies. `docs/architecture.md` shows the way of a review through
+//! all of them.
 
 #![cfg_attr(
     not(unix),

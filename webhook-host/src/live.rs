@@ -48,8 +48,8 @@ pub(crate) struct Set {
 }
 
 impl Live {
-    /// Creates the state with a first set. `watched` is what keeps its inventory up to date, if
-    /// anything does.
+    /// Creates the state with a first set. `watched` is the state of the watchers that keep the
+    /// set's inventory up to date, if there are any.
     pub fn new(admission: Arc<Admission>, watched: Option<Arc<Watched>>) -> Arc<Self> {
         let metrics = Metrics::new(watched.as_ref());
         let first = Set::new(admission, &metrics, 1);
@@ -80,7 +80,7 @@ impl Live {
         self.metrics.registry_pulls.watch(registry);
     }
 
-    /// Returns what the watchers know, if there are any.
+    /// Returns the watchers' state, if there are any.
     pub fn watched(&self) -> Option<&Watched> {
         self.watched.as_deref()
     }

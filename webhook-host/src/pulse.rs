@@ -1,5 +1,5 @@
-//! A thread that does something at regular ticks while there is work, and sleeps while there is
-//! none, so that an idle host uses no processor time.
+//! A thread that calls a function at regular ticks while there is work, and sleeps otherwise, so
+//! that an idle host uses no processor time.
 //!
 //! Invariant: after `Notifier::notify` at least `idle_ticks` ticks follow. Notifying is on the hot
 //! path and mostly costs one atomic read, since a pulse that was notified since its last tick needs

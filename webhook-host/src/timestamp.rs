@@ -4,12 +4,13 @@
 use jiff::Timestamp;
 use std::time::SystemTime;
 
-/// The current time.
+/// Returns the current time.
 pub(crate) fn now() -> Timestamp {
     whole_second(SystemTime::now())
 }
 
-/// A time without its fraction of a second. A clock that is out of all range gives the epoch.
+/// Returns a time without its fraction of a second. A clock that is out of all range gives the
+/// epoch.
 pub(crate) fn whole_second(time: SystemTime) -> Timestamp {
     let second = Timestamp::try_from(time).map_or(0, Timestamp::as_second);
     Timestamp::from_second(second).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! The trace that a request belongs to, by its header `traceparent` (W3C Trace Context, level 1).
 //!
 //! An API server sends the header when its tracing is on (`--tracing-config-file`). A malformed
-//! header counts as none, as the specification wants.
+//! header is ignored, as the specification demands.
 
 use std::fmt;
 

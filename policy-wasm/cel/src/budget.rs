@@ -1,9 +1,9 @@
 //! The bounds of an evaluation: its steps, and how deep it nests.
 //!
-//! One step is about what reading a field or comparing two numbers takes. What depends on the size
-//! of its input costs more: eight bytes that are read or written are a step, so that the memory of
-//! an evaluation is bounded, too. Invariant: no operation takes much longer than its steps; a bench
-//! of the component (`tests/tests/all/steps.rs`) has each of them.
+//! One step takes about as long as reading a field or comparing two numbers. Operations whose cost
+//! depends on the size of their input count a step for each eight bytes that they read or write, so
+//! that the memory of an evaluation is bounded, too. Invariant: no operation takes much longer than
+//! its steps; `tests/tests/all/steps.rs` measures each of them.
 
 use crate::error::EvalError;
 use core::cell::Cell;
@@ -12,7 +12,7 @@ use core::cell::Cell;
 /// variables, lists within lists. A level takes about 400 bytes of stack.
 pub const MAX_DEPTH: u32 = 250;
 
-/// What an evaluation may still spend.
+/// The budget that an evaluation has left.
 pub struct Budget {
     steps: Cell<u64>,
     depth: Cell<u32>,

@@ -1,4 +1,4 @@
-//! What expressions may use.
+//! The environment of expressions: the variables that they may use, with their types.
 
 use crate::check;
 use crate::error::CompileError;

@@ -86,7 +86,7 @@ impl<'a, 'e> Evaluation<'a, 'e> {
 
     fn select(&mut self, operand: &'a Plan, field: &str, is_optional: bool) -> Result<Value<'a>> {
         match self.eval(operand)? {
-            // What follows an optional selection is optional, too.
+            // A selection that follows an optional one is optional, too.
             Value::Optional(None) => Ok(Value::Optional(None)),
             Value::Optional(Some(value)) => {
                 let found = self.member(&value, field)?;
@@ -501,7 +501,7 @@ impl Evaluation<'static, '_> {
     }
 }
 
-/// What a loop has found so far.
+/// The intermediate result of a loop.
 struct Fold<'a> {
     kind: LoopKind,
     /// The first error of `all` and `exists`, which a later element may make void.

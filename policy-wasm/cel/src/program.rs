@@ -19,7 +19,7 @@ pub struct Program {
     pub(crate) uses: Uses,
 }
 
-/// What an expression reads.
+/// The variables and fields that an expression reads.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Uses {
     /// The variables by index, in the order of their declarations.

@@ -1,4 +1,4 @@
-//! What is known of the objects that expressions read.
+//! The schema of the objects that expressions read.
 
 use crate::types::Type;
 

@@ -215,7 +215,7 @@ impl Type {
     }
 }
 
-/// What the free variables stand for.
+/// The types that are bound to free variables.
 #[derive(Clone, Default)]
 pub(crate) struct Mapping {
     bound: Vec<Option<Type>>,

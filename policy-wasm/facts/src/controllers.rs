@@ -1,8 +1,8 @@
-//! The controllers that make load balancers of Services: one row each, with what the policies
-//! decide by.
+//! The controllers that make load balancers of Services: one row each, with the facts by which the
+//! policies decide.
 //!
-//! A controller without a switch makes public load balancers only. What voids a switch or source
-//! ranges is in [`super::voids`].
+//! A controller without a switch makes public load balancers only. [`super::voids`] lists the
+//! annotations that void a switch or source ranges.
 
 use super::classes::{Reach, class};
 use super::controller::{

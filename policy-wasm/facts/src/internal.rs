@@ -70,7 +70,7 @@ impl Public<'_> {
     }
 }
 
-/// A controller by its name.
+/// Returns a controller by its name.
 pub fn by_name(name: &str) -> Option<&'static Controller> {
     CONTROLLERS
         .iter()
@@ -103,8 +103,8 @@ impl Controller {
         self.reasons(service, None).into_iter().next()
     }
 
-    /// Every reason why this controller may make a public load balancer of a Service. None: it
-    /// makes an internal one for certain. `old` is the Service before the update ([`voiding`]).
+    /// Returns every reason why this controller may make a public load balancer of a Service. None:
+    /// it makes an internal one for certain. `old` is the Service before the update ([`voiding`]).
     pub fn reasons<'a>(
         &'a self,
         service: &'a Service,
@@ -137,7 +137,7 @@ impl Controller {
             .map(|known| known.reach)
     }
 
-    /// The kind of load balancer that the Service asks for, where it is not the usual one.
+    /// Returns the kind of load balancer that the Service asks for, where it is not the usual one.
     fn variant(&self, service: &Service) -> Option<&Variant> {
         self.variant.as_ref().filter(|variant| match variant.when {
             When::Annotation(key, value) => service
@@ -232,8 +232,8 @@ impl Controller {
         }
     }
 
-    /// The annotation and its value that make a Service's load balancer internal, where nothing
-    /// says what it is to be: no class, and none of the controller's annotations.
+    /// Returns the annotation and its value that make a Service's load balancer internal, where
+    /// nothing says what it is to be: no class, and none of the controller's annotations.
     pub fn switch_to_set(&self, service: &Service) -> Option<(&'static str, &'static str)> {
         let (_, contradicting) = self.switches_for(service);
         let says = |switch: &Switch| service.annotation(switch.key).is_some();

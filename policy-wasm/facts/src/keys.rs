@@ -6,8 +6,8 @@ use super::controller::{AWS_TYPE, Controller, Enforces, SOURCE_RANGES, Switch, W
 use super::controllers::CONTROLLERS;
 use super::voids::VOIDS;
 
-/// Every key in the tables of switches, source ranges, addresses and what voids them; some more
-/// than once.
+/// Returns every key in the tables of switches, source ranges, addresses and what voids them; some
+/// more than once.
 pub fn of_load_balancers() -> Vec<&'static str> {
     let mut keys = vec![AWS_TYPE, SOURCE_RANGES];
     for controller in &CONTROLLERS {

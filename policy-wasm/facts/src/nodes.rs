@@ -40,8 +40,9 @@ const fn row(name: &'static str, serves: Serves, source: &'static str) -> Infras
     }
 }
 
-/// Every beginning of a providerID that says something. What is missing here, or is `k3s` and
-/// `rke2` (written by embedded controllers even on a cloud's machines), is not known.
+/// Every prefix of a providerID that identifies a cloud or another infrastructure. All others,
+/// including `k3s` and `rke2` (written by embedded controllers even on a cloud's machines), count
+/// as unknown.
 pub static INFRASTRUCTURE: [Infrastructure; 29] = [
     row(
         "aws",

@@ -1,8 +1,8 @@
-//! Annotations that bear on who reaches a load balancer, and whether a change of them lets in more.
+//! Annotations that affect who reaches a load balancer, and whether a change of them admits more.
 //!
-//! The tables of [`super::internal`] say for certain what is internal. What else bears on it has
-//! many names, so that these are recognised by their parts: match loosely to restrict. It counts on
-//! updates of what offends anyway, and nowhere else.
+//! The tables of [`super::internal`] say for certain what is internal. The other annotations have
+//! many names, so this module recognises them by parts of their names: a rule that restricts may
+//! match loosely. They count only on an update of a Service that violates a rule anyway.
 
 use super::internal::{CONTROLLERS, Controller, Public};
 use sallyport_policy::service::{Metadata, Pair, Service};
@@ -153,7 +153,8 @@ fn has_switch(controller: &Controller, key: &str) -> bool {
     controller.switches.iter().any(|switch| switch.key == key)
 }
 
-/// 0: internal for certain. 1: not certain. 2: public, as somebody wrote.
+/// Returns 0 if the load balancer is certainly internal, 1 if that is uncertain, and 2 if the
+/// Service makes it public.
 pub(super) fn degree(controller: &Controller, service: &Service) -> u8 {
     match controller.public(service) {
         None => 0,

@@ -471,7 +471,8 @@ pub struct Voiding<'a> {
 }
 
 impl Voiding<'_> {
-    /// Names the offence: the annotation, and its value where another one would be another offence.
+    /// Returns the key of the violation: the annotation, and its value if another value would be
+    /// another violation.
     pub fn key(&self) -> String {
         let value = if self.row.cause.depends_on_value() {
             format!("={}", self.found)

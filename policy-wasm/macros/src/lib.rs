@@ -1,8 +1,9 @@
 //! The `policy!` macro of `sallyport-policy`.
 //!
-//! Role: turn a type that implements `Policy` into a component. A policy author has no path to our
-//! WIT package, so the macro carries its text and hands wit-bindgen one inline document: the
-//! contract and, after it, the author's own world. Nothing else depends on this crate.
+//! Role: turns a type that implements `Policy` into a component. A policy author has no path to the
+//! contract's WIT package, so the macro carries its text and gives wit-bindgen one inline document:
+//! the contract and, after it, the author's own world. Only policies use this crate, through
+//! `sallyport-policy`.
 
 mod world;
 
@@ -159,7 +160,8 @@ impl Invocation {
     }
 }
 
-/// The path of a file that the invocation names, which is relative to the crate's `Cargo.toml`.
+/// Returns the path of a file that the invocation names, which is relative to the crate's
+/// `Cargo.toml`.
 fn file(path: &Literal) -> Result<PathBuf, String> {
     let quoted = path.to_string();
     let relative = quoted
@@ -171,7 +173,7 @@ fn file(path: &Literal) -> Result<PathBuf, String> {
     Ok(PathBuf::from(root).join(relative))
 }
 
-/// The contract as a nested package, which is how one WIT document holds several.
+/// Returns the contract as a nested package, which is how one WIT document holds several.
 fn contract() -> Result<String, String> {
     let files = CONTRACT.concat();
     let (_, items) = files
@@ -253,8 +255,7 @@ mod policy_export {
 "#;
 
 /// A policy whose host never called `configure` must not guess. It traps without a message, since
-/// its
-/// author can't do anything about that host.
+/// its author can't do anything about that host.
 const CONFIGURED: &str = "CONFIGURED_POLICY.get().unwrap_or_else(|| ::std::process::abort())";
 
 const UNCONFIGURED: &str = "CONFIGURED_POLICY.get_or_init(|| { \

@@ -1,7 +1,7 @@
 //! The author's WIT file: one world that includes the contract and adds the policy's settings.
 //!
 //! The file is parsed and checked here, before wit-bindgen sees it, so that an error names the file
-//! and the line in place of generated code that nobody wrote.
+//! and the line instead of a place in generated code.
 
 use std::path::{Path, PathBuf};
 use wit_parser::{
@@ -42,8 +42,8 @@ impl World {
         Ok(Self { path, text })
     }
 
-    /// The text as a component carries it: what the settings' schema is made of, without
-    /// indentation and blank lines. The rest is the same in every world.
+    /// Returns the text that the component carries: only the parts from which the settings' schema
+    /// is made, without indentation and blank lines. The rest is the same in every world.
     pub(crate) fn compact(&self) -> String {
         const SAME: [&str; 4] = [
             INCLUDE,

@@ -21,7 +21,7 @@ const FIELDS: [SpecField; 8] = [
     SpecField::LoadBalancerSourceRanges,
 ];
 
-/// A Service that has what the bits say.
+/// Returns a Service that has what the bits say.
 fn service(bits: u32) -> Service {
     let has = |bit: u32| bits >> bit & 1 == 1;
     let mut service = if has(0) {

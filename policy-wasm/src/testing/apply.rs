@@ -5,8 +5,8 @@ use crate::patch::Mutation;
 use crate::service::{Pair, Service, ServiceType};
 use crate::verdict::{PatchOperation, PatchValue};
 
-/// The Service after a mutation, to see what a policy makes of it, and that asking again changes
-/// nothing.
+/// Returns the Service after a mutation. A test can then call `validate` on it, or `mutate` once
+/// more to see that nothing else changes.
 ///
 /// # Panics
 ///
@@ -175,7 +175,7 @@ fn list(json: &str) -> Vec<String> {
     texts
 }
 
-/// The JSON string at the beginning, and what follows it.
+/// Returns the JSON string at the beginning, and what follows it.
 fn take_string(json: &str) -> (String, &str) {
     let fail = || -> ! { panic!("{json} is no JSON string") };
     let mut text = String::new();

@@ -25,7 +25,7 @@ use crate::review::{
 };
 use crate::service::{Metadata, Pair, Port, Service, ServiceType, Spec};
 
-/// A ClusterIP Service with one port, 80.
+/// Returns a ClusterIP Service with one port, 80.
 pub fn cluster_ip(name: &str) -> Service {
     Service {
         metadata: Metadata {
@@ -43,7 +43,7 @@ pub fn cluster_ip(name: &str) -> Service {
     }
 }
 
-/// A NodePort Service with one port, its node port chosen by the client.
+/// Returns a NodePort Service with one port, its node port chosen by the client.
 pub fn node_port(name: &str, number: i32, node_port: i32) -> Service {
     let mut service = with_type(name, ServiceType::NodePort, number);
     service.spec.ports[0].node_port = Some(node_port);
@@ -51,7 +51,7 @@ pub fn node_port(name: &str, number: i32, node_port: i32) -> Service {
     service
 }
 
-/// A LoadBalancer Service with one port, no class, and no node port allocated yet.
+/// Returns a LoadBalancer Service with one port, no class, and no node port allocated yet.
 pub fn load_balancer(name: &str, number: i32) -> Service {
     with_type(name, ServiceType::LoadBalancer, number)
 }
@@ -63,7 +63,7 @@ fn with_type(name: &str, service_type: ServiceType, number: i32) -> Service {
     service
 }
 
-/// A TCP port without a node port.
+/// Returns a TCP port without a node port.
 pub fn port(number: i32) -> Port {
     Port {
         name: None,
@@ -83,8 +83,8 @@ pub fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Vec<Pair> {
         .to_vec()
 }
 
-/// The creation of a Service by `alice`, in the validating phase, in a namespace of which only the
-/// name is known and a cluster of which nothing is.
+/// Returns the creation of a Service by `alice`, in the validating phase. The namespace has a name
+/// and nothing else that is known, and nothing is known of the cluster.
 pub fn create(service: Service) -> Review {
     let namespace = service.metadata.namespace.clone();
     Review {
@@ -121,7 +121,7 @@ pub fn create(service: Service) -> Review {
     }
 }
 
-/// The update of a Service.
+/// Returns the update of a Service.
 pub fn update(old: Service, new: Service) -> Review {
     Review {
         operation: Operation::Update,
@@ -130,7 +130,7 @@ pub fn update(old: Service, new: Service) -> Review {
     }
 }
 
-/// The deletion of a Service.
+/// Returns the deletion of a Service.
 pub fn delete(service: Service) -> Review {
     Review {
         operation: Operation::Delete,

@@ -85,7 +85,7 @@ fn parts(body: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The microseconds of one call, as the median of many thousands in a row.
+/// Returns the microseconds of one call, as the median of many thousands in a row.
 fn each(call: impl Fn() -> bool) -> f64 {
     const CALLS: u32 = 1_000;
     median((0..50).map(|_| {

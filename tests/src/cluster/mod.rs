@@ -210,7 +210,7 @@ impl Cluster {
             arguments.push(format!("--audit-log-path={}", self.audit_log().display()));
         }
         if self.cluster_ips.starts_with("fd") {
-            // Of the family of the first range; published nowhere.
+            // An address of the family of the first range. It is published nowhere.
             arguments.push("--advertise-address=fd00::1".to_owned());
         }
         arguments.extend(self.arguments.iter().cloned());

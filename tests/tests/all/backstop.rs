@@ -180,10 +180,10 @@ fn api_server(defaults: &[Defaults]) -> Admission {
     )
 }
 
-/// An API server applies MutatingAdmissionPolicies before it calls webhooks: whatever they set, the
-/// host must come to the object that it comes to alone.
+/// An API server applies MutatingAdmissionPolicies before it calls webhooks. The object that the
+/// host then returns must be the one that it returns without them.
 #[test]
-fn the_defaults_of_the_net_are_those_of_the_host() {
+fn the_defaults_of_the_backstop_are_those_of_the_host() {
     for (policy, least) in [("loadbalancer-exposure", 5), ("dormant-fields", 3)] {
         let mut set = 0;
         for case in cases(&format!("tests/fixtures/{policy}")) {

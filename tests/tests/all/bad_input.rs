@@ -78,7 +78,7 @@ fn review(change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn plain_http_is_told_to_use_https() {
+async fn plain_http_gets_an_answer_that_says_to_use_https() {
     let answer = host()
         .await
         .raw(b"GET /validate HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -18,7 +18,7 @@ fn measured(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{error}"))
 }
 
-/// A Service whose annotation makes the guest misbehave.
+/// Returns a Service whose annotation makes the guest misbehave.
 fn service(word: &str) -> (TempDir, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("service.yaml");

@@ -1,6 +1,6 @@
 //! The budget of the component `expressions` ends an evaluation before the deadline does, also
-//! beside busy threads. Both deny; but what the budget ends has the same answer on every machine.
-//! The component itself has a budget, too: its size.
+//! beside busy threads. Either one denies, but the budget gives the same answer on every machine.
+//! The size of the component has a budget, too.
 //!
 //! A hundred thousand runs take ten minutes on a machine that does nothing else:
 //! `cargo test --release --workspace --test all -- --ignored --nocapture budgets`. `RUNS=1000` in

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A policy that denies on demand in namespaces with the label `exposure: closed`.
+/// Returns a policy that denies on demand in namespaces with the label `exposure: closed`.
 fn by_label(name: &str) -> String {
     let selector = json!({"matchLabels": {"exposure": "closed"}});
     manifest(name, &json!({"match": {"namespaceSelector": selector}}))

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 #[tokio::test]
-async fn clients_that_say_nothing_stall_nobody() {
+async fn silent_clients_do_not_delay_others() {
     let host = Host::start(&misbehaving(&json!({}))).await;
     let mut silent = vec![];
     for _ in 0..50 {

@@ -1,4 +1,5 @@
-//! `serve --console`: who is let in, what is shown, and that nobody else waits for it.
+//! `serve --console`: which clients it accepts, what it shows, and that no other request waits for
+//! it.
 
 use crate::client::{PROTOCOLS, probe};
 use crate::command_line::SALLYPORT;

@@ -66,7 +66,7 @@ fn node_port(port: u16) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_line_says_who_wanted_what_and_which_policy_decided_why() {
+async fn a_line_names_user_request_policy_and_reason() {
     let (host, directory) = deciding(&SHIPPED).await;
     post(&host, body("CREATE", &node_port(29999), &Value::Null)).await;
     let [mut line] = lines(&directory.path().join("log"), 1)

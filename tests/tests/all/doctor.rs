@@ -106,7 +106,8 @@ fn what_this_program_prints_is_in_good_health() {
     ];
     let two = "MutatingWebhookConfiguration sallyport and ValidatingWebhookConfiguration sallyport";
     let three = format!("{two} and ValidatingWebhookConfiguration sallyport-policies");
-    // Of the bundles one more is missing than configurations: that of the webhook for deletions.
+    // One more caBundle is missing than there are configurations: that of the webhook for
+    // deletions.
     for (more, count, names) in [(None, 2, two), (Some("--policies-from-cluster"), 3, &three)] {
         let arguments: Vec<_> = BARE_METAL.into_iter().chain(more).collect();
         let output = doctor(
@@ -515,7 +516,7 @@ fn strict_counts_warnings_and_what_is_no_configuration_is_an_error() {
 }
 
 #[test]
-fn external_ips_of_services_are_told_to_be_deprecated() {
+fn external_ips_of_services_are_reported_as_deprecated() {
     let service = |ips: Value| {
         json!({"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": "web", "namespace": "shop"}, "spec": {"externalIPs": ips}})

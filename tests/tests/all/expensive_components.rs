@@ -176,7 +176,7 @@ pub(crate) fn exceeding() -> Vec<(&'static str, usize, Vec<u8>)> {
 }
 
 #[test]
-fn every_bound_is_named_with_what_was_found_and_the_way_out() {
+fn every_error_names_the_bound_the_number_found_and_the_fix() {
     for (noun, found, component) in exceeding() {
         let began = Instant::now();
         let error = load(&component, &json!({})).expect_err(noun).to_string();

@@ -187,7 +187,7 @@ async fn an_address_that_is_alone_may_have_all_places() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_nobody_takes_ends_its_connection() {
+async fn a_connection_ends_if_its_client_does_not_read_the_answer() {
     let limits = Limits {
         write_time: SHORT,
         ..Limits::default()

@@ -139,8 +139,9 @@ fn the_monitoring_components_copies_are_current() {
     }
 }
 
-/// The parts of the chart's values that other types define: a HostConfig, the specs of
-/// ServicePolicies, and the settings of the shipped policies. What is written by hand stays.
+/// The schema contains parts that other types define: a HostConfig, the specs of ServicePolicies,
+/// and the settings of the shipped policies. `WRITE_DEPLOY=1` replaces these and keeps the parts
+/// that are written by hand.
 #[test]
 fn the_schema_of_the_charts_values_is_current() {
     let path = root().join("deploy/chart/sallyport/values.schema.json");

@@ -69,7 +69,7 @@ impl HostileRegistry {
         self.address
     }
 
-    /// The reference of a tag or of a digest (`:1.0`, `@sha256:…`).
+    /// Returns the reference of a tag or of a digest (`:1.0`, `@sha256:…`).
     pub(crate) fn reference(&self, rest: &str) -> String {
         format!("{}/{REPOSITORY}{rest}", self.address)
     }

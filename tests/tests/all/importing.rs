@@ -1,4 +1,5 @@
-//! `sallyport import vap` as a command: what it prints where, and with which exit code.
+//! `sallyport import vap` as a command: what it prints to standard output and standard error, and
+//! its exit codes.
 
 use sallyport_tests::SALLYPORT;
 use std::io::Write as _;

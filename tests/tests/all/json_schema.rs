@@ -1,7 +1,6 @@
 //! A validator of JSON Schema draft 7, for the keywords that the generated schemas use. It panics
-//! at
-//! any other keyword, so that none is passed over. (The crates that know all of JSON Schema change
-//! the features of serde_json or syn, on which half of the build depends.)
+//! at any other keyword, so that none is ignored. (The crates that implement all of JSON Schema
+//! change the features of serde_json or syn, on which half of the build depends.)
 
 use regex::Regex;
 use serde_json::Value;
@@ -161,7 +160,7 @@ fn limit(argument: &Value) -> u64 {
     argument.as_u64().expect("a whole number")
 }
 
-/// A length, or no limit's violation for a value that has none.
+/// Returns a length, or the largest number for a value that has none, so that no limit is violated.
 fn count(length: Option<usize>) -> u64 {
     length.map_or(u64::MAX, |length| length as u64)
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// `resources.limits.memory` of `deploy/base/deployment.yaml`, in KiB.
 const DEPLOYED: u64 = 256 << 10;
 
-/// An update of a Service in deletion with this port `count` times. It is valid for a mutating
-/// webhook, which API servers call before they compare ports.
+/// Returns an update of a Service in deletion with this port `count` times. It is valid for a
+/// mutating webhook, which API servers call before they compare ports.
 fn with_ports(port: &Value, count: usize) -> Vec<u8> {
     let service = |ports: Value| {
         let metadata = json!({"name": "web", "namespace": "default",

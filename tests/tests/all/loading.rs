@@ -253,7 +253,7 @@ fn a_truncated_component_is_corrupt_wherever_it_ends() {
 }
 
 #[test]
-fn a_core_module_is_told_how_to_become_a_component() {
+fn the_error_for_a_core_module_says_how_to_make_a_component() {
     let error = refused(EMPTY_MODULE, json!({}));
     assert!(
         error.starts_with(
@@ -264,7 +264,7 @@ fn a_core_module_is_told_how_to_become_a_component() {
 }
 
 #[test]
-fn a_component_of_a_foreign_world_is_told_what_it_lacks() {
+fn the_error_for_a_component_of_another_world_names_what_it_lacks() {
     let error = refused(EMPTY_COMPONENT, json!({}));
     assert!(
         error.starts_with("exports no sallyport:policy/policy@0.2.0; it exports nothing"),

@@ -56,7 +56,7 @@ async fn a_second_start_shows_that_it_compiled_nothing() {
     }
 }
 
-/// Replicas that serve different sets are told apart by it.
+/// The digest distinguishes replicas that serve different sets.
 #[tokio::test]
 async fn the_digest_of_the_served_set_follows_what_decides() {
     let digest = |text: &str| {

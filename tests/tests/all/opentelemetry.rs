@@ -235,7 +235,7 @@ async fn a_review_that_is_not_sampled_has_no_span() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_review_without_a_trace_has_one_of_its_own_if_that_is_asked_for() {
+async fn a_review_without_a_trace_gets_its_own_if_the_sampler_says_so() {
     let (files, collector) = (policies(), Collector::start().await);
     let host = Program::with_variables(
         &[
@@ -464,7 +464,7 @@ async fn a_collector_that_hangs_holds_up_no_review_and_the_queue_is_bounded() {
     assert_eq!(errors(&host), Vec::<String>::new());
 }
 
-/// A way to a collector over TLS: a certificate of its own, and a proxy that ends TLS.
+/// Starts a proxy that terminates TLS before a collector, with a certificate of its own.
 async fn tls(to: SocketAddr) -> (SocketAddr, String, JoinHandle<()>) {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -513,7 +513,7 @@ async fn a_collector_with_a_certificate_of_an_own_authority_is_trusted_by_its_fi
 }
 
 #[test]
-fn a_flag_that_can_not_work_ends_the_start_with_what_to_do() {
+fn a_flag_that_cannot_work_ends_the_start_and_says_the_fix() {
     let files = policies();
     let path = files.path().to_str().expect("UTF-8");
     for (flags, expected) in [

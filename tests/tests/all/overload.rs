@@ -213,7 +213,8 @@ async fn ten_requests_that_loop_do_not_starve_the_others() {
     drop(loops);
 }
 
-/// The clients have a runtime of their own: what wakes them would wake the host's workers, too.
+/// The clients have a runtime of their own: on a shared one, their events would wake the host's
+/// workers.
 #[test]
 fn a_guest_that_loops_never_holds_up_the_sockets() {
     let workers = tokio::runtime::Builder::new_multi_thread()
@@ -637,7 +638,7 @@ async fn a_slow_body_makes_room_for_others() {
     assert!(closes(&mut slow).await);
 }
 
-/// An admin server on a free port, for the process' life.
+/// Starts an admin server on a free port for the life of the process.
 fn admin(admission: &Arc<sallyport_core::admission::Admission>) -> SocketAddr {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -673,7 +674,7 @@ async fn probes_are_answered_while_others_hog_the_admin_port() {
 }
 
 #[tokio::test]
-async fn the_admin_port_lets_go_of_who_says_nothing() {
+async fn the_admin_port_closes_silent_connections() {
     let address = admin(&misbehaving(&json!({})));
     let mut silent = TcpStream::connect(address).await.expect("it listens");
     assert!(closes(&mut silent).await);

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: { name: web }\n\
     spec: { selector: { app: a }, ports: [{ port: 80 }] }\n";
 
-/// A directory with a project in CEL, a manifest without the label that it requires, and the
-/// shipped components where a clone has them.
+/// Returns a directory with a project in CEL, a manifest without the label that it requires, and
+/// the shipped components where a clone has them.
 fn project() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path();

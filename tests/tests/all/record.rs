@@ -82,7 +82,7 @@ fn annotated(annotations: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_review_is_a_line_with_question_answer_and_what_was_known() {
+async fn a_record_is_a_line_with_review_answer_and_inventory() {
     let (host, directory) = recording(&SHIPPED, ROOMY).await;
     post(
         &host,

@@ -186,7 +186,7 @@ fn a_typo_in_the_configuration_is_named() {
 }
 
 #[test]
-fn a_host_is_told_where_policies_and_modules_are() {
+fn a_start_without_policies_names_the_flags_for_them() {
     let errors = |arguments: &[&str]| {
         let output = sallyport(&[&["serve", "--self-signed"], arguments].concat());
         assert_eq!(output.status.code(), Some(2));

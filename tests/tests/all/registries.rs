@@ -52,7 +52,7 @@ fn fails(reference: &str, expected: &str) {
     );
 }
 
-/// A file of credentials for a registry.
+/// Returns a file of credentials for a registry.
 fn credentials(registry: &HostileRegistry, user: &str) -> TempDir {
     let auth = STANDARD.encode(format!("{user}:hunter2"));
     let auths = json!({"auths": {registry.address().to_string(): {"auth": auth}}});
@@ -342,7 +342,7 @@ fn policies(module: &str, mode: &str) -> TempDir {
     directory(&[("p.yaml", policy)])
 }
 
-/// A HostConfig that allows a registry, with more of its spec.
+/// Returns a HostConfig that allows a registry, with more of its spec.
 fn config(registry: &HostileRegistry, more: &Value) -> TempDir {
     let mut spec = json!({"registries": {"sources": [format!("{}/*", registry.address())]}});
     for (key, value) in more.as_object().expect("an object") {

@@ -39,7 +39,7 @@ const DRILL: [&str; 4] = [
 /// Long enough for a test without a renewal, and so short that the Secret is read twice a second.
 const STEADY: [&str; 2] = ["--certificate-lifetime", "30s"];
 
-/// A cluster in which the webhook configurations were installed, without a caBundle.
+/// Starts a cluster in which the webhook configurations were installed, without a caBundle.
 async fn cluster() -> ObjectServer {
     let server = ObjectServer::new().await;
     for (path, kind) in [
@@ -291,7 +291,7 @@ async fn an_unusable_secret_is_replaced_and_never_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_of_somebody_else_is_left_alone() {
+async fn a_secret_without_the_label_is_never_written() {
     let server = cluster().await;
     let _reachable = server.reachable().await;
     let (_directory, kubeconfig) = server.kubeconfig();

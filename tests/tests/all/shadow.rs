@@ -1,4 +1,4 @@
-//! Candidates: evaluated beside the live policies, after the answer and without any effect on it.
+//! Candidates are evaluated after the live policies' answer, without any effect on it.
 
 use crate::client::{PROTOCOLS, Protocol, probe};
 use crate::command_line::sallyport;
@@ -305,7 +305,7 @@ fn with_candidate(candidate: &Value) -> String {
 const BROKEN: &str = "spec.candidate.module.file: can't read";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_broken_candidate_is_told_and_its_live_policy_serves() {
+async fn a_broken_candidate_is_reported_and_its_live_policy_serves() {
     let files = directory(&[(
         "p.yaml",
         with_candidate(&json!({"module": {"file": "missing.wasm"}})),

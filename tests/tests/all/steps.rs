@@ -19,7 +19,7 @@ const STEPS: u32 = 150_000;
 /// Evaluations of each operation: the kernel counts a thread's time in ticks of 4 ms.
 const RUNS: u32 = 50;
 
-/// How often each expression has its operation, so that the loop around it counts for little.
+/// The number of times that each expression has its operation: the loop around it then adds little.
 const REPEATED: usize = 8;
 
 /// The time of a step that no operation may exceed, as a multiple of the one of [`FIELD`].

@@ -41,7 +41,7 @@ fn written(page: &str, suite: &Value) -> (String, BTreeSet<String>) {
     (text, names)
 }
 
-/// One row for each key, those that are required first.
+/// Returns one row for each key, those that are required first.
 fn table(schema: &Value) -> String {
     let required: Vec<_> = schema["required"]
         .as_array()

@@ -1,5 +1,5 @@
-//! `sallyport test` for a policy's author: what a policy logged, cases that give facts which nobody
-//! asks for, the list of cases, build commands and `--watch`.
+//! `sallyport test` for a policy's author: a policy's log, facts in a case that no policy asks for,
+//! the list of cases, build commands and `--watch`.
 
 use crate::command_line::{SALLYPORT, sallyport_in};
 use crate::host::root;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The timeout on a busy machine.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A suite of the guest that does as an annotation says.
+/// Returns a suite of the guest that does as an annotation says.
 fn suite(cases: &str) -> String {
     format!(
         "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {{ name: s }}\nspec:\n  \
@@ -237,7 +237,7 @@ fn built(directory: &Path, command: &str) {
 }
 
 #[test]
-fn a_build_command_runs_before_the_suite_and_its_failure_is_told() {
+fn a_build_command_runs_before_the_suite_and_its_failure_is_reported() {
     let directory = tempfile::tempdir().expect("a directory");
     let copy = format!("cp {}/misbehave.wasm .", modules());
     built(directory.path(), &copy);

@@ -227,7 +227,7 @@ fn names(directory: &tempfile::TempDir, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn deletions_are_asked_about_while_a_known_policy_or_candidate_judges_them() {
+fn deletions_are_sent_while_a_policy_or_candidate_judges_them() {
     let mark = json!({"settings": {"mark": "a.example/keep"}});
     let judging = only(MARKED, &mark);
     assert_eq!(names(&judging, &[]), [VALIDATING, DELETIONS]);
@@ -268,9 +268,10 @@ fn deletions_are_asked_about_while_a_known_policy_or_candidate_judges_them() {
     assert_eq!(names(&broken, &[]), [MUTATING, VALIDATING]);
 }
 
-/// Neither break-glass, whose annotation is guarded on writes, nor policies that may come.
+/// Break-glass does not: its annotation is checked on writes. Nor do policies that may be created
+/// later.
 #[test]
-fn nothing_but_a_known_policy_or_the_flag_has_deletions_asked_about() {
+fn only_a_known_policy_or_the_flag_sends_deletions() {
     let silent = only("external_name.wasm", &json!({}));
     let from_cluster = ["--policies-from-cluster"];
     let policies = "policies.sallyport.dev";
@@ -371,7 +372,7 @@ fn rules_cover_any_policy_of_the_cluster() {
 }
 
 #[test]
-fn an_old_cluster_gets_no_match_conditions_and_is_told_so() {
+fn an_old_cluster_gets_no_match_conditions_and_a_note() {
     let arguments = [&BARE_METAL[..], &["--kubernetes", "1.27"]].concat();
     let webhook = webhook(&arguments, VALIDATING).expect("it is printed");
     assert_eq!(webhook["matchConditions"], Value::Null);
@@ -568,7 +569,7 @@ fn no_condition_skips_what_the_host_would_judge() {
     );
 }
 
-/// The match conditions of the webhook for deletions, under the exemptions of a case.
+/// Returns the match conditions of the webhook for deletions, under the exemptions of a case.
 fn conditions_of_deletions(exemptions: &Exemptions) -> Value {
     let options = Options {
         deletions: true,

@@ -3,7 +3,7 @@
 //! a real API server.
 //!
 //! `make chart` gets Helm and runs these tests. Without it they are ignored, because few machines
-//! have Helm. What is below `cluster` also needs an API server of 1.30 or newer.
+//! have Helm. The tests in `cluster` also need an API server of 1.30 or newer.
 
 mod cluster;
 mod helm;

@@ -81,7 +81,7 @@ fn a_token_counts_if_its_user_may_get_the_console() {
     let (status, body) = get(&cluster, console, state, None);
     assert_eq!(status, "401", "{body}");
 
-    // Without rights of its own, the host lets nobody in, and says what it lacks.
+    // Without rights of its own, the host refuses every client, and names the missing right.
     let (status, body) = get(&cluster, console, state, Some(&viewer));
     assert_eq!(status, "503", "{body}");
     let log = host.log();

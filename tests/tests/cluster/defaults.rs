@@ -1,5 +1,5 @@
-//! The defaults of `sallyport webhooks --backstop`: MutatingAdmissionPolicies of a real API server
-//! come to the Services that the host comes to, alone and with a host behind them.
+//! The defaults of `sallyport webhooks --backstop`: the MutatingAdmissionPolicies of a real API
+//! server make the same Services as the host does, alone and with a host behind them.
 
 use crate::admission::manifests;
 use crate::webhook::{Feature, Host, Registration};

@@ -1,5 +1,5 @@
-//! An API server whose etcd is full: the host says so once, writes nothing more for a while, and
-//! goes on when there is room again.
+//! An API server whose etcd is full: the host logs it once, writes nothing for a while, and goes on
+//! when there is room again.
 
 use crate::audit_reports::{self, Reports, create, define, prepare};
 use crate::events::{deny, event};
@@ -65,7 +65,7 @@ fn lines(host: &Host, part: &str) -> usize {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn a_full_etcd_is_told_once_and_left_alone_until_it_has_room() {
+fn a_full_etcd_is_logged_once_and_not_written_to_until_it_has_room() {
     let cluster = Cluster::with_etcd_quota("etcd-full", QUOTA);
     prepare(&cluster);
     define(&cluster, "v1alpha1");
@@ -77,7 +77,7 @@ fn a_full_etcd_is_told_once_and_left_alone_until_it_has_room() {
     reports.wait_until_there_are(&names);
 
     fill(&cluster);
-    // A deletion needs no room. What the audit writes in its place does.
+    // A deletion needs no room. The Report that the audit then writes does.
     let delete = ["delete", "report", "sallyport-ips", "--namespace=audited"];
     cluster.kubectl(&delete).ok();
     wait_for("the audit says that etcd is full", || {

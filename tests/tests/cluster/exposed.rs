@@ -1,6 +1,6 @@
-//! The whole way of a door: opened past the policies, seen, reported, alerted of, mended; and
-//! nobody but a group deletes the webhook configurations. On a real API server with a real
-//! Prometheus.
+//! A door from its opening to its end: a Service is exposed past the policies, found, reported and
+//! alerted of, and then fixed; and only the group can delete the webhook configurations. On a real
+//! API server with a real Prometheus.
 
 use crate::audit;
 use crate::audit_reports::{self, Reports};

@@ -1,5 +1,6 @@
 //! `sallyport webhooks --static` on an API server with manifest-based admission control: its files
-//! hold from the first request on, and nobody deletes the webhook configurations but the group.
+//! are in effect from the first request on, and only the group can delete the webhook
+//! configurations.
 
 use crate::webhook::Feature;
 use sallyport_tests::cluster::{Cluster, Ran};
@@ -58,7 +59,7 @@ const HOST: &str = "system:serviceaccount:sallyport-system:sallyport";
 const INJECTOR: &str = "system:serviceaccount:cert-manager:cert-manager-cainjector";
 pub(crate) const KIND: &str = "validatingwebhookconfiguration";
 
-/// A Service that the preset denies.
+/// Returns a Service that the preset denies.
 fn denied() -> String {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
@@ -74,7 +75,7 @@ pub(crate) fn create_denied(cluster: &Cluster) -> Ran {
 
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
-fn registered_configurations_are_the_groups_to_delete_and_the_net_holds_without_them() {
+fn only_the_group_deletes_configurations_and_the_backstop_remains() {
     let about = "the protection of webhook configurations by static manifests";
     if !Feature::StaticManifests.is_since(Cluster::version(), about) {
         return;

@@ -271,8 +271,8 @@ fn deleting_the_overlay_takes_the_configurations_along() {
     installed.assert_nothing_is_left("delete -k");
 }
 
-/// The document does not advise it, but many do it. Nothing here deletes the content of a
-/// Namespace, so that it never ends, and the test checks the owner that the host wrote.
+/// The document does not advise it, but many do it. No controller here deletes the content of a
+/// Namespace, so its deletion never completes; the test checks the owner that the host wrote.
 #[test]
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn the_installation_goes_with_its_namespace() {

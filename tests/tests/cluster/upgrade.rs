@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The files of the earlier build.
+/// Returns the files of the earlier build.
 fn earlier(file: &str) -> PathBuf {
     root().join("tests/upgrade/608c8ab").join(file)
 }
@@ -44,7 +44,7 @@ enum Build {
 }
 
 impl Build {
-    /// The words of its component's rule, and the range of its setting.
+    /// Returns the words of its component's rule, and the range of its setting.
     fn marks(self) -> (&'static str, &'static str) {
         match self {
             Self::Old => ("told to deny", "30000-30099"),
@@ -209,7 +209,7 @@ impl Judged {
             Build::Old => Build::New,
             Build::New => Build::Old,
         };
-        // A request that the other build was asked before its end may be noted a moment later.
+        // The other build may log a request half a second after it answered.
         std::thread::sleep(Duration::from_millis(500));
         let before = self.count(other);
         self.wait_for(build);

@@ -1,5 +1,5 @@
-//! No policy fails on lists of the greatest length that the host lets through, since a policy that
-//! fails repeatedly is short-circuited (P13).
+//! No policy fails on the longest lists that the host accepts, since a policy that fails repeatedly
+//! is short-circuited (P13).
 //!
 //! The host refuses anything larger before it asks a policy. The policies' work is linear in their
 //! input, and they stop collecting violations at a bound.

@@ -41,14 +41,14 @@ fn sallyport(home: &Path, arguments: &[&str]) -> Run {
 }
 
 impl Run {
-    /// The output of a run that must succeed, without the line's end.
+    /// Returns the output of a run that must succeed, without the line's end.
     #[track_caller]
     fn done(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.error);
         self.out.trim_end().to_owned()
     }
 
-    /// The error of a run that must fail with one line.
+    /// Returns the error of a run that must fail with one line.
     #[track_caller]
     fn failed(self) -> String {
         assert_eq!(self.code, Some(2), "{}{}", self.out, self.error);

@@ -104,7 +104,7 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("a text")
 }
 
-/// The bytes that a DSSE envelope's signature is about.
+/// Returns the bytes that a DSSE envelope's signature is about.
 fn pre_authentication(payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 28 application/vnd.in-toto+json {} ", payload.len());
     [head.as_bytes(), payload].concat()

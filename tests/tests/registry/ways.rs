@@ -75,7 +75,7 @@ fn signed(registry: &Daemon, home: &Path) -> String {
     pinned
 }
 
-/// A HostConfig that allows and verifies all of the registry, with a mirror.
+/// Returns a HostConfig that allows and verifies all of the registry, with a mirror.
 fn config(registry: &Daemon, mirror: &str) -> String {
     let key = std::fs::read_to_string(registry.file("policy.pub")).expect("made");
     let all = registry.reference("*");

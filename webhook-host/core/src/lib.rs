@@ -1,13 +1,13 @@
 //! The part of Sallyport that judges Services, without running WebAssembly and without I/O.
 //!
 //! [`admission`] is the one evaluation path, from an AdmissionRequest to its answer; [`suite`] and
-//! [`check`] take it on files. It asks each [`policy`] by way of [`policy::Evaluate`], the one seam
-//! to what runs components, and knows of the cluster what the [`inventory`] holds. What users write
-//! is read by [`manifest`] and [`settings`], with errors by [`decode`].
+//! [`check`] use it for files. It asks each [`policy`] through [`policy::Evaluate`], the one seam
+//! to the runtime of components, and takes its facts about the cluster from the [`inventory`].
+//! [`manifest`] and [`settings`] read what users write, and [`decode`] makes their errors.
 //!
-//! Invariant: no tokio, kube or wasmtime (but for the feature `wasmtime`, which adds conversions),
-//! no clock, no file and no network. Callers pass in the time and all input, so that this crate
-//! also compiles for `wasm32-unknown-unknown`; `scripts/check-core.sh` makes sure of it.
+//! Invariant: no tokio, kube or wasmtime (except that the feature `wasmtime` adds conversions), no
+//! clock, no file and no network. Callers pass in the time and all input, so that this crate also
+//! compiles for `wasm32-unknown-unknown`, which `scripts/check-core.sh` checks.
 
 pub mod admission;
 pub mod api_server;

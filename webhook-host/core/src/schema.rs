@@ -1,10 +1,9 @@
 //! JSON Schemas of the files that users write, for editors.
 //!
-//! A schema is derived from the types that read the file, so that it knows the same keys. It allows
-//! more than they do: what only a component or another file can tell (settings, names, times) is
-//! checked by `sallyport lint` and `sallyport test`. Draft 7, because that is what the YAML
-//! language
-//! server of most editors knows.
+//! A schema is derived from the types that read the file, so it has the same keys. It allows more
+//! than they do: `sallyport lint` and `sallyport test` check what depends on a component or another
+//! file (settings, names, times). The schemas are of draft 7, which the YAML language server of
+//! most editors supports.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};

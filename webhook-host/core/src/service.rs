@@ -1,10 +1,10 @@
 //! From the object of an AdmissionReview to the contract's typed Service.
 //!
-//! A Service is parsed once per review, whatever the number of policies. What the API server itself
-//! would refuse to decode (rule S16) is refused here, with the field path, so that policies see
-//! only well-formed input. A Service beyond the limits of `bounds` is refused as well. Of duplicate
-//! keys the last one wins, as in the API server (which itself writes `managedFields`, without any).
-//! Called by `admission`.
+//! A Service is parsed once per review, whatever the number of policies. This module refuses, with
+//! the field path, everything that the API server itself would refuse to decode (rule S16), so that
+//! policies see only well-formed input. It also refuses a Service beyond the limits of `bounds`. If
+//! a key occurs twice, the last one counts, as in the API server (which writes `managedFields`
+//! itself, without duplicates). Called by `admission`.
 
 mod aside;
 mod bounds;
@@ -209,8 +209,8 @@ fn spec(spec: core::ServiceSpec, owned: &Owned) -> Result<Spec, Malformed> {
     })
 }
 
-/// Exactly Kubernetes' spelling: another case is another type, which the API server refuses after
-/// the mutating phase.
+/// Parses a type in exactly Kubernetes' spelling: another case is another type, which the API
+/// server refuses after the mutating phase.
 fn service_type(text: Option<&str>) -> Result<Option<ServiceType>, Malformed> {
     Ok(Some(match text {
         None | Some("") => return Ok(None),
@@ -303,12 +303,12 @@ fn all<T, U>(list: Option<Vec<T>>, convert: impl FnMut(T) -> U) -> Vec<U> {
     list.unwrap_or_default().into_iter().map(convert).collect()
 }
 
-/// The API server treats an empty text like an absent one.
+/// Returns `None` for an empty text, which the API server treats like an absent one.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// The API server treats a port of 0 like an absent one.
+/// Returns `None` for a port of 0, which the API server treats like an absent one.
 fn nonzero(port: Option<i32>) -> Option<i32> {
     port.filter(|port| *port != 0)
 }

@@ -91,7 +91,7 @@ pub struct Millis(u32);
 impl Millis {
     const MAX: u32 = 10_000;
 
-    /// A constant that is known to be in range.
+    /// Creates a constant that is known to be in range.
     ///
     /// # Panics
     ///
@@ -134,7 +134,7 @@ impl Bytes {
     const MIN: u32 = 64 << 10;
     const MAX: u32 = 1 << 30;
 
-    /// A constant that is known to be in range.
+    /// Creates a constant that is known to be in range.
     ///
     /// # Panics
     ///
@@ -144,7 +144,7 @@ impl Bytes {
         Self(bytes)
     }
 
-    /// In bytes.
+    /// Returns the number of bytes.
     pub fn get(self) -> usize {
         self.0 as usize
     }

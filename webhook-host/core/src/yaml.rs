@@ -34,12 +34,12 @@ pub struct YamlError {
 }
 
 impl YamlError {
-    /// The line, from 1.
+    /// Returns the line, from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The problem and the fix, without the line.
+    /// Returns the problem and the fix, without the line.
     pub fn problem(&self) -> &str {
         &self.problem
     }

@@ -1,4 +1,4 @@
-//! Page faults, as Linux counts them (proc_pid_stat(5)). Other systems tell nothing.
+//! Page faults, as Linux counts them (proc_pid_stat(5)). Other systems give no count.
 
 use std::fs;
 
@@ -13,7 +13,8 @@ pub(super) fn of_this_thread() -> Option<u64> {
     minor_faults(&fs::read_to_string("/proc/thread-self/stat").ok()?)
 }
 
-/// The command's name stands in brackets, and may hold any character.
+/// Parses the count of minor faults. The command's name stands in parentheses, and may hold any
+/// character.
 fn minor_faults(stat: &str) -> Option<u64> {
     let (_, numbers) = stat.rsplit_once(')')?;
     numbers.split_whitespace().nth(MINOR_FAULTS)?.parse().ok()

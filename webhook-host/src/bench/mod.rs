@@ -1,11 +1,9 @@
 //! `sallyport bench`: what one policy costs.
 //!
-//! Questions go through [`Admission`], as in a cluster; the time of a figure is that of the
-//! policy's
-//! evaluation alone. All figures are measured in several passes, one after the other in each, so
-//! that
-//! a disturbance meets a single pass of a figure; a figure is the median of its passes' medians. A
-//! computation that never changes is measured among them, and says how noisy the machine is.
+//! Requests go through [`Admission`], as in a cluster; the time of a figure is that of the policy's
+//! evaluation alone. Each pass measures all figures one after the other, so that a disturbance
+//! affects only one pass of a figure, and a figure is the median of its passes' medians. Each pass
+//! also measures a computation that never changes, which shows how noisy the machine is.
 
 mod faults;
 mod request;
@@ -33,7 +31,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// API server stores.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
 
-/// Each evaluation of a benchmark is alone, and its policy's own limits hold.
+/// The deadline of an evaluation. It is long, because evaluations run one at a time and the
+/// policy's own limits hold.
 const MAX_EVALUATION: Duration = Duration::from_secs(30);
 
 /// Evaluations in which page faults are counted, after a tenth as many without counting.
@@ -188,7 +187,7 @@ pub fn measure(subject: &Subject<'_>, progress: &mut dyn FnMut(usize, usize)) ->
 }
 
 impl Growth {
-    /// The measured sizes of one kind, if there are some.
+    /// Returns the measured sizes of one kind, if there are some.
     fn of(of: &'static str, sizes: &[Size]) -> Option<Self> {
         let sizes = sizes.iter().filter(|size| size.of == of);
         let points: Vec<_> = sizes.map(Size::point).collect();
@@ -208,8 +207,8 @@ fn load_times(subject: &Subject<'_>) -> Result<Figure> {
     Ok(times.figure())
 }
 
-/// Counts the page faults of an evaluation. Nothing stays mapped between two of them, so that every
-/// page that one touches is a fault.
+/// Counts the page faults of an evaluation. No memory stays mapped between evaluations, so that
+/// every page that one touches is a fault.
 fn touched(subject: &Subject<'_>, asking: &Asking) -> Result<Option<Touched>> {
     let engine = subject.engine(&EngineConfig {
         resident: 0,
@@ -309,7 +308,7 @@ struct Question {
     live: Passes,
 }
 
-/// The questions that the policy's description asks for, about each Service.
+/// Returns the questions that the policy's description asks for, about each Service.
 fn questions(subject: &Subject<'_>, description: &Description) -> Result<Vec<Question>> {
     let services = match &subject.service {
         Some(service) => vec![("the Service of --object".to_owned(), service.clone())],

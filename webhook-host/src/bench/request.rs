@@ -14,8 +14,8 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// The first operation and resource that the policy asks for, as the API server names them. An
-    /// update changes nothing.
+    /// Creates a request with the first operation and resource that the policy asks for, as the API
+    /// server names them. An update changes nothing.
     pub(super) fn new(function: Function, service: &Value, description: &Description) -> Self {
         let wants = |operation| description.operations.contains(&operation);
         let operation = if wants(Operation::Create) {
@@ -54,23 +54,23 @@ impl Asking {
     }
 }
 
-/// A Service of each type that has ports, with its type as name.
+/// Returns a Service of each type that has ports, with its type as name.
 pub(super) fn services() -> Vec<(String, Value)> {
     let of = |kind: &str| (kind.to_owned(), service(kind, 1, 1));
     ["ClusterIP", "NodePort", "LoadBalancer"].map(of).to_vec()
 }
 
-/// A NodePort Service with so many ports.
+/// Returns a NodePort Service with so many ports.
 pub(super) fn with_ports(count: usize) -> Value {
     service("NodePort", count, 1)
 }
 
-/// A NodePort Service with so many annotations, of 100 bytes each.
+/// Returns a NodePort Service with so many annotations, of 100 bytes each.
 pub(super) fn with_annotations(count: usize) -> Value {
     service("NodePort", 1, count)
 }
 
-/// A Service as the API server sends it in the validating phase.
+/// Returns a Service as the API server sends it in the validating phase.
 fn service(kind: &str, ports: usize, annotations: usize) -> Value {
     let node_ports = kind != "ClusterIP";
     let port = |index: usize| {

@@ -12,8 +12,8 @@ pub(super) const PASSES: u32 = 3;
 const MIN_SAMPLES: usize = 10;
 const MAX_SAMPLES: usize = 20_000;
 
-/// A part of a figure's time passes before its samples count: caches fill, and the processor leaves
-/// its sleep.
+/// The part of a figure's time (one in this many) that passes before its samples count, so that
+/// caches fill and the processor leaves its sleep.
 const WARM_UP: u32 = 4;
 
 /// The time of one pass of the reference.

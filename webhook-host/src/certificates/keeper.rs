@@ -70,7 +70,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper under a name that no other replica has.
+    /// Creates a keeper. It identifies itself to the Lease by a name that no other replica has.
     pub fn new(
         client: &Client,
         places: &Places,

@@ -135,7 +135,7 @@ impl Material {
             .collect()
     }
 
-    /// The certificates of all authorities (PEM), for clients to trust.
+    /// Returns the certificates of all authorities (PEM), for clients to trust.
     pub fn bundle(&self) -> String {
         self.authorities
             .iter()

@@ -24,12 +24,12 @@ use std::time::Duration;
 /// thirds of its life are over.
 const MIN_AUTHORITY_TO_LEAF: i32 = 3;
 
-/// Time for which clients are told to trust a new authority before it signs: API servers notice a
-/// changed webhook configuration within seconds, and a person who must intervene has a day.
+/// The time for which clients trust a new authority before it signs: API servers notice a changed
+/// webhook configuration within seconds, and a person who must intervene has a day.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
-/// A certificate that is due waits for at most an overlap. A sixth of its life is half of what it
-/// has left then.
+/// A renewal may be delayed by one overlap. It is due when a third of the certificate's life is
+/// left, so an overlap of a sixth of that life is half of the rest.
 const MIN_LEAF_TO_OVERLAP: i32 = 6;
 
 /// Interval at which Secret, Lease and webhook configurations are read, unless certificates are so
@@ -37,7 +37,7 @@ const MIN_LEAF_TO_OVERLAP: i32 = 6;
 const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 const LEAF_TO_INTERVAL: i32 = 60;
 
-/// Certificates know whole seconds alone: one may have been made a second later than it says.
+/// Certificates hold whole seconds: one may have been made up to a second later than it says.
 const RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 
 /// Lifetimes of the authority and the certificate, and the overlap. Invariant: they fit each other.
@@ -76,7 +76,8 @@ pub enum Step {
 }
 
 impl Schedule {
-    /// Certificates for these names, by the lives of an authority and of a certificate.
+    /// Creates a schedule for certificates with these names, with the lifetimes of an authority and
+    /// of a certificate.
     ///
     /// # Errors
     ///
@@ -97,12 +98,12 @@ impl Schedule {
         })
     }
 
-    /// The interval at which the schedule is looked at.
+    /// Returns the interval at which the schedule is checked.
     pub fn interval(&self) -> Duration {
         INTERVAL.min(self.leaf / LEAF_TO_INTERVAL).unsigned_abs()
     }
 
-    /// For an empty Secret.
+    /// Creates the material for an empty Secret.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ impl Schedule {
         }
     }
 
-    /// Carries out a step; the waiting steps change nothing.
+    /// Carries out a step; `Keep` and `AwaitTrust` change nothing.
     ///
     /// # Errors
     ///
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn over_years_every_client_trusts_what_every_replica_shows() {
+    fn over_years_every_client_trusts_every_replicas_certificate() {
         let (schedule, look) = (schedule(), SignedDuration::from_hours(6));
         let (mut now, end) = (start(), start() + DAY * 365 * 6);
         let mut material = schedule.begin(now).expect("made");

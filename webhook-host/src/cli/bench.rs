@@ -104,8 +104,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The manifest, and the file of the component. What says which requests the policy is asked about
-/// is left out: the benchmark asks.
+/// Returns the manifest and the file of the component. Leaves out what limits the requests that the
+/// policy is asked about, so that the benchmark can ask it any.
 fn policy(args: &BenchArgs) -> Result<(ServicePolicy, PathBuf)> {
     let file = &args.policy;
     if file.extension().is_some_and(|end| end == "wasm") {

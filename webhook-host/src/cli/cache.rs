@@ -33,12 +33,12 @@ impl CacheArgs {
         u64::try_from(self.cache_size.get()).unwrap_or(u64::MAX)
     }
 
-    /// An engine for a command that asks one policy at a time.
+    /// Returns an engine for a command that asks one policy at a time.
     pub(super) fn engine(&self) -> Result<Arc<Engine>> {
         self.engine_with(EngineConfig::default())
     }
 
-    /// An engine for suites, which load one component with many settings.
+    /// Returns an engine for suites, which load one component with many settings.
     pub(super) fn engine_for_suites(&self) -> Result<Arc<Engine>> {
         self.engine_with(EngineConfig {
             snapshotted: Some(SNAPSHOTTED_FOR_SUITES),
@@ -56,9 +56,8 @@ impl CacheArgs {
         Ok(Arc::new(Engine::new(&config)?))
     }
 
-    /// The directory for what was pulled from registries: below `--cache-dir`, or beside the
-    /// default
-    /// one.
+    /// Returns the directory for what was pulled from registries: below `--cache-dir`, or beside
+    /// the default one.
     pub(super) fn registry_directory(&self) -> Option<PathBuf> {
         if self.no_cache {
             return None;
@@ -70,8 +69,8 @@ impl CacheArgs {
         Some(compiled.with_file_name("registry"))
     }
 
-    /// The cache that was asked for. Without a home there is no default one, and all the same no
-    /// reason to fail.
+    /// Opens the cache that the flags name. Returns `None` without a home directory, because a
+    /// missing default directory is no reason to fail.
     pub(super) fn open(&self) -> Result<Option<Cache>> {
         if self.no_cache {
             return Ok(None);
@@ -103,9 +102,9 @@ impl CacheArgs {
     }
 }
 
-/// As the XDG base directory specification has it: what is no absolute path does not count. A
-/// directory of its own: that of the program holds also what `scripts/` fetch, and need not be
-/// closed to others.
+/// Returns the default directory, by the XDG base directory specification: a variable that holds no
+/// absolute path is ignored. It is a directory of its own, because the program's directory also
+/// holds downloads of `scripts/` and need not be closed to other users.
 fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name| {
         variable(name)

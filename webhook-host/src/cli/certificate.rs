@@ -1,8 +1,8 @@
-//! The flags that say what the host shows to clients and whom it lets in, and the thread that
-//! follows the files.
+//! The flags for the host's certificate and for the clients that it accepts, and the thread that
+//! watches their files.
 //!
-//! Files are followed as policies are: what has changed and stands still is read, checked, and
-//! replaces what handshakes use, as a whole or not at all.
+//! The files are watched as those of policies are: they are read once they have changed and then
+//! stay unchanged, checked, and published to handshakes as a whole or not at all.
 
 use super::kube::KubeArgs;
 use super::self_managed::SelfManagedArgs;
@@ -115,7 +115,7 @@ impl CertificateArgs {
         self.self_signed
     }
 
-    /// Namespace and name of the Service, and what the webhook configurations are called.
+    /// Returns the Service's namespace and name, and the name of the webhook configurations.
     pub(super) fn places(&self, config: &kube::Config) -> (String, String, String) {
         self.self_managed.places(config)
     }

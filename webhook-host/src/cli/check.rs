@@ -155,7 +155,8 @@ fn old(args: &CheckArgs) -> anyhow::Result<Manifests> {
     Ok(manifests)
 }
 
-/// The API server adds the group to everybody whom it knows.
+/// Returns the user of the flags, with the group that the API server adds to every authenticated
+/// user.
 fn user(args: &CheckArgs) -> User {
     let default = User::default();
     let groups = args.group.iter().cloned().chain(default.groups).collect();

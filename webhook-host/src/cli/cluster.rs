@@ -1,4 +1,4 @@
-//! The flags that lead to a cluster.
+//! The flags by which a host connects to a cluster.
 
 use super::kube::KubeArgs;
 use super::quantity::short_time;

@@ -46,7 +46,7 @@ pub(super) struct ConsoleArgs {
     console_hosts: Vec<String>,
 }
 
-/// A name or an address as `Host` has it, without its port.
+/// Parses a name or an address in the notation of the header `Host`, without its port.
 fn host_name(text: &str) -> Result<String, String> {
     let authority = text.parse::<Authority>().ok();
     authority

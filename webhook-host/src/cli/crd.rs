@@ -1,4 +1,4 @@
-//! `sallyport crd`: what makes an API server serve ServicePolicies.
+//! `sallyport crd`: the CustomResourceDefinition of ServicePolicy.
 
 use super::output::ObjectFormat;
 use super::output::print;

@@ -1,6 +1,5 @@
-//! The flags that were written on the command line, and not taken from the environment or a
-//! default:
-//! what a variable sets for all commands is no mistake of the user of one.
+//! The flags that were written on the command line, not taken from the environment or a default. A
+//! variable that sets a flag for all commands is no mistake of a command that does not use it.
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};

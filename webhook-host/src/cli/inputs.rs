@@ -1,4 +1,4 @@
-//! Arguments that several commands share: which files they read, and which policies they ask.
+//! Arguments that several commands share: the files that they read, and the policies that they ask.
 
 use crate::engine::Engine;
 use crate::registry::Session;
@@ -56,17 +56,17 @@ impl PolicyArgs {
         self.config.as_deref()
     }
 
-    /// The directory of the manifests, where one is named.
+    /// Returns the directory of the manifests, where one is named.
     pub(super) fn directory(&self) -> Option<&Path> {
         self.policies.as_deref()
     }
 
-    /// The directory of the modules, where it or that of the manifests is named.
+    /// Returns the directory of the modules, where it or that of the manifests is named.
     pub(super) fn modules(&self) -> Option<&Path> {
         self.modules.as_deref().or(self.directory())
     }
 
-    /// The manifests of `--policies`, by default the shipped ones, with their modules.
+    /// Returns the manifests of `--policies`, by default the shipped ones, with their modules.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl PolicyArgs {
         Ok(self.files_in(&shipped))
     }
 
-    /// The manifests of another directory or file, with the same modules.
+    /// Returns the manifests of another directory or file, with the same modules.
     pub(super) fn files_in(&self, manifests: &Path) -> PolicyFiles {
         let beside = || match manifests.parent() {
             Some(directory) if manifests.is_file() => directory,
@@ -166,7 +166,8 @@ pub(super) fn objects(path: &Path) -> Result<Vec<Value>> {
     Ok(flat.collect())
 }
 
-/// A list of one kind leaves kind and version to the list.
+/// Returns the items of a list. Items of a list of one kind, such as ServiceList, get their kind
+/// and apiVersion from the list.
 fn items(list: &mut Value) -> Vec<Value> {
     let kind = list["kind"]
         .as_str()

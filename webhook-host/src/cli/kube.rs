@@ -1,4 +1,4 @@
-//! The flags that lead to an API server.
+//! The flags by which commands find an API server.
 
 use anyhow::{Context as _, Error, Result};
 use axum::http::HeaderValue;
@@ -32,8 +32,8 @@ impl KubeArgs {
         self.kubeconfig.is_some() || self.context.is_some()
     }
 
-    /// For single requests of a component, each within a time. What is watched has times of its
-    /// own: see [`Self::find`].
+    /// Returns the configuration for single requests, each with a timeout. Watches have timeouts of
+    /// their own: see [`Self::find`].
     pub(super) async fn config(&self, component: &str) -> Result<Config> {
         let mut config = self.find(component).await?;
         config.connect_timeout = Some(REQUEST);
@@ -44,7 +44,8 @@ impl KubeArgs {
         Ok(config)
     }
 
-    /// As it was found, and with the name by which the API server's logs know the component.
+    /// Returns the configuration that the flags or the environment name, with the component as the
+    /// user agent that the API server's logs show.
     pub(super) async fn find(&self, component: &str) -> Result<Config> {
         let mut config = self.infer().await?;
         let agent = HeaderValue::try_from(format!(
@@ -83,7 +84,7 @@ impl KubeArgs {
     }
 }
 
-/// Without its causes, which kube's errors tell by themselves.
+/// Wraps an error without its causes, because the text of kube's errors contains them.
 fn whole(error: impl Display) -> Error {
     Error::msg(error.to_string())
 }

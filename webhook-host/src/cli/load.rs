@@ -1,4 +1,4 @@
-//! `sallyport load`: artefacts go from a directory into a registry or a cache.
+//! `sallyport load`: copies artefacts from a directory into a registry or a cache.
 
 use super::output::print;
 use super::registry::RemoteArgs;

@@ -1,5 +1,5 @@
-//! The command line: one file a subcommand, and the only place that wires things, reads files and
-//! looks at the environment.
+//! The command line: one file for each subcommand. Only this folder connects the others, reads
+//! files and looks at the environment.
 
 mod audit;
 #[cfg(unix)]

@@ -104,7 +104,8 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The name stands in Kubernetes, in cargo and in WIT, where every word begins with a letter.
+/// Checks the name of a project. Kubernetes, cargo and WIT must all accept it, and in WIT every
+/// word begins with a letter.
 fn check_name(name: &str) -> anyhow::Result<()> {
     let word = |word: &str| word.starts_with(|c: char| c.is_ascii_lowercase());
     if !is_label(name) || !name.split('-').all(word) {

@@ -81,7 +81,7 @@ impl DetailArgs {
         self.quiet
     }
 
-    /// The view for standard output: in colours on a terminal, unless NO_COLOR is set
+    /// Returns the view for standard output: in colours on a terminal, unless NO_COLOR is set
     /// (no-color.org).
     pub(super) fn view(&self) -> View {
         let detail = match (self.quiet, self.verbose) {

@@ -1,4 +1,4 @@
-//! `sallyport pull`: a component comes from a registry.
+//! `sallyport pull`: copies a component from a registry into a file.
 
 use super::output::print;
 use super::registry::{RemoteArgs, write_file};

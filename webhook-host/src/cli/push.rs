@@ -1,4 +1,4 @@
-//! `sallyport push`: a component goes into a registry.
+//! `sallyport push`: copies a component into a registry.
 
 use super::output::{print, slow_compilation};
 use super::registry::RemoteArgs;

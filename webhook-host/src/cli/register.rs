@@ -127,7 +127,7 @@ impl RegisterArgs {
 }
 
 impl Registering {
-    /// The host serves now.
+    /// Starts the thread, once the host serves.
     pub(super) fn begin(self) -> Result<()> {
         std::thread::Builder::new()
             .name("registrar".into())

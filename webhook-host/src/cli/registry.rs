@@ -62,13 +62,13 @@ impl RegistryArgs {
         self.registry(credentials, Some(cache))
     }
 
-    /// A session of a command, by the rules of a HostConfig.
+    /// Begins the session of a command, by the rules of a HostConfig.
     pub(super) fn session(&self, cache: &CacheArgs, config: &HostConfigSpec) -> Result<Session> {
         let rules = SourcePolicy::of_command(config);
         Ok(self.of_command(Some(cache))?.session(rules))
     }
 
-    /// The cache for what was pulled, where there is one.
+    /// Returns the cache for what was pulled, where there is one.
     pub(super) fn cache(&self, cache: Option<&CacheArgs>) -> Option<Cache> {
         let own = self.registry_cache.clone();
         let directory = own.or_else(|| cache?.registry_directory());
@@ -98,7 +98,7 @@ pub(super) struct RemoteArgs {
 }
 
 impl RemoteArgs {
-    /// The HostConfig; without one, nothing is mirrored or verified.
+    /// Returns the HostConfig; without one, nothing is mirrored or verified.
     pub(super) fn config(&self) -> Result<HostConfigSpec> {
         match &self.config {
             Some(file) => load::host_config(Some(file)),
@@ -112,7 +112,7 @@ impl RemoteArgs {
     }
 }
 
-/// Docker's configuration file; `None` without a home.
+/// Returns the path of Docker's configuration file; `None` without a home directory.
 fn docker_config(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name| {
         variable(name)

@@ -1,4 +1,4 @@
-//! `sallyport replay`: recorded reviews, asked again of other policies.
+//! `sallyport replay`: evaluates recorded reviews with other policies.
 
 use super::cache::CacheArgs;
 use super::inputs::PolicyArgs;

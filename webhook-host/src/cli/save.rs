@@ -1,4 +1,4 @@
-//! `sallyport save`: artefacts go from registries into a directory.
+//! `sallyport save`: copies artefacts from registries into a directory.
 
 use super::output::print;
 use super::registry::RemoteArgs;

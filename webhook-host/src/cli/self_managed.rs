@@ -90,7 +90,7 @@ impl SelfManagedArgs {
         Ok(())
     }
 
-    /// Namespace and name of the Service, and what the webhook configurations are called.
+    /// Returns the Service's namespace and name, and the name of the webhook configurations.
     pub(super) fn places(&self, config: &Config) -> (String, String, String) {
         let namespace = self
             .namespace

@@ -196,7 +196,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a number from 1 to {MAX_COUNT}"))
 }
 
-/// A range of addresses, or one address.
+/// Parses a range of addresses, or one address.
 fn range(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let range = text.parse::<IpNet>().or_else(|_| address());
@@ -510,7 +510,7 @@ async fn serve(
         let signal = end.next().await;
         // First of all: whatever is written from now on would outlive this host.
         writers.writes.close();
-        // Nobody who presses Ctrl-C waits for a cluster to notice.
+        // After Ctrl-C there is no delay: no cluster has to remove an endpoint.
         let delay = if signal == End::Interrupt {
             Duration::ZERO
         } else {

@@ -1,4 +1,4 @@
-//! `sallyport sign`: an artefact in a registry gets a signature.
+//! `sallyport sign`: signs an artefact in a registry.
 
 use super::output::print;
 use super::registry::RemoteArgs;

@@ -1,5 +1,5 @@
 //! `sallyport webhooks --static`: writes the files of manifest-based admission control, and prints
-//! how an API server is told of them.
+//! how to configure an API server with them.
 
 use crate::report::registration as report;
 use crate::webhooks::registration::Registration;
@@ -100,7 +100,7 @@ impl StaticArgs {
             put(&file, text)
                 .with_context(|| format!("--static: can't write {}", file.display()))?;
         }
-        // Of an earlier run, for policies that asked for more.
+        // Removes files of an earlier run that these policies don't need.
         for folder in [VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS, MUTATING_POLICIES] {
             let name = format!("{folder}/{}.yaml", registration.options.name);
             let file = directory.join(&name);

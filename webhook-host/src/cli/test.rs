@@ -129,7 +129,7 @@ pub(super) fn run(args: &TestArgs) -> Result<ExitCode> {
 }
 
 impl TestArgs {
-    /// The build that `--build` asks for.
+    /// Returns the build that `--build` asks for.
     fn build(&self) -> Option<Build> {
         let paths = self.paths.all();
         match &self.build {

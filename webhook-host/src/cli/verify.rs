@@ -1,4 +1,4 @@
-//! `sallyport verify`: is an artefact in a registry signed by the right key?
+//! `sallyport verify`: checks that an artefact in a registry is signed by the right key.
 
 use super::output::print;
 use super::registry::RemoteArgs;

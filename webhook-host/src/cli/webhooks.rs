@@ -1,5 +1,5 @@
-//! `sallyport webhooks`: the configurations by which an API server asks the host, and what it can
-//! judge without it.
+//! `sallyport webhooks`: the webhook configurations by which API servers call the host, and the
+//! backstop that they evaluate without it.
 
 use super::cache::CacheArgs;
 use super::given::GivenFlags;
@@ -272,7 +272,7 @@ impl WebhooksArgs {
         Ok(())
     }
 
-    /// The policies and their candidates. Those of a cluster are none that are known here.
+    /// Loads the policies and their candidates. Returns none if the policies come from the cluster.
     fn load(&self) -> Result<[Vec<Arc<Policy>>; 2]> {
         if self.policies_from_cluster && !self.policies.are_given() {
             return Ok([vec![], vec![]]);

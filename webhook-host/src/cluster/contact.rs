@@ -12,7 +12,8 @@ use kube::{Client, Config};
 use std::sync::Arc;
 use tower::util::MapResponseLayer;
 
-/// Returns a client of its own for each resource, so that contact is recorded by resource.
+/// Returns a client for one resource. Each resource has its own, so that contact is recorded by
+/// resource.
 pub(super) fn client(
     config: &Config,
     resource: Resource,

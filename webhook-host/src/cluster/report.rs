@@ -186,10 +186,11 @@ async fn write(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(
     }
 }
 
-/// Returns the status to write, unless it stands there or is about an earlier generation.
+/// Returns the status to write. Returns `None` if it is stored already, or if the report is about
+/// an earlier generation.
 fn patch(name: &str, report: &Report, found: &ClusterPolicy) -> Option<Value> {
     let status = report.status(found.status.as_ref(), timestamp::now());
-    // Counts are `counts`' own.
+    // The field manager of `counts` writes the counts.
     let stands = found.status.clone().map(|found| ServicePolicyStatus {
         evaluations: vec![],
         ..found

@@ -21,11 +21,11 @@ use std::pin::pin;
 /// Objects of a page. An API server's own watch cache lists so many, too.
 const PAGE: u32 = 500;
 
-/// The most times that a list begins anew. One that takes longer than the API server keeps its
-/// state each time would never end.
+/// The most times that a list begins anew. A list that always takes longer than the API server
+/// keeps its state would otherwise never end.
 const MAX_RESTARTS: u32 = 3;
 
-/// The manifest that grants the right to list Services.
+/// The documentation of the right to list Services.
 const RBAC: &str = "docs/audit.md#rights";
 
 /// The Services to list.
@@ -36,7 +36,7 @@ pub struct Services {
     page: u32,
 }
 
-/// The reason why a list has no end.
+/// The reason why a list did not complete.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The user may not list them.
@@ -47,18 +47,18 @@ pub enum ListError {
     Failed(String),
 }
 
-/// What a list hands on.
+/// An event of a list.
 pub enum Listed<'a> {
     /// The next object, as the API server wrote it, without kind and version.
     Object(&'a RawValue),
-    /// The list of this namespace, or of all, begins anew: what it handed on before does not count.
+    /// The list of this namespace, or of all, begins anew: its earlier objects don't count.
     Restart(Option<&'a str>),
-    /// The list goes on with a later state: objects that were created or deleted meanwhile may be
-    /// missing, or be there all the same.
+    /// The list continues from a later state: objects that were created meanwhile may be missing,
+    /// and objects that were deleted meanwhile may have been listed.
     Later,
 }
 
-/// What a watch hands on.
+/// An event of a watch.
 pub enum Followed {
     /// A list begins: it replaces everything before.
     Begun,
@@ -68,7 +68,7 @@ pub enum Followed {
     Written(Box<RawValue>),
     /// `namespace/name` of a Service that is gone.
     Deleted(String),
-    /// Contact is lost for this reason; it is tried again.
+    /// Contact is lost for this reason; the watch tries again.
     Lost(String),
 }
 
@@ -104,7 +104,7 @@ struct NamedMetadata {
 }
 
 impl Services {
-    /// Lists with this client those that a label selector selects, or all.
+    /// Creates a lister of the Services that a label selector selects, or of all.
     pub fn new(client: Client, selector: Option<String>) -> Self {
         Self {
             client,
@@ -113,7 +113,7 @@ impl Services {
         }
     }
 
-    /// Lists with pages of so many objects.
+    /// Sets the number of objects in a page.
     #[must_use]
     pub fn with_page(self, page: u32) -> Self {
         Self { page, ..self }
@@ -244,7 +244,7 @@ impl Services {
         }
     }
 
-    /// Hands on one page, and returns the token of the next one; empty at the end.
+    /// Passes on the objects of one page. Returns the token of the next page; empty at the end.
     async fn page(
         &self,
         path: &str,

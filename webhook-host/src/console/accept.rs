@@ -38,7 +38,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time from the end of a response to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time in which a client must read something, if anything is to be read.
+/// The time in which a client must read something while a response is being written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest life of a connection: more than a stream's.
@@ -51,8 +51,8 @@ const MAX_HEAD_BYTES: usize = 32 << 10;
 /// descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Returns the TLS of a console: the certificate of the webhook's server at each moment, and no
-/// certificates of clients.
+/// Returns the TLS acceptor of a console. It presents the webhook server's current certificate and
+/// asks clients for none.
 pub(super) fn tls(live: &Arc<Live>) -> TlsAcceptor {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,11 +1,11 @@
 //! Bearer tokens, checked by the API server as Kubernetes' own components check them: a TokenReview
-//! says whose token it is, and a SubjectAccessReview if that user may `get` the request's path as a
-//! nonResourceURL.
+//! tells which user a token belongs to, and a SubjectAccessReview if that user may `get` the
+//! request's path as a nonResourceURL.
 //!
-//! Invariants: a request without an answer of the API server is refused. Answers are kept for
-//! [`KEPT_FOR`] by a digest of the token, never the token itself. At most [`MAX_CHECKS`] checks run
-//! at the same time, and one that refuses a token takes a while, so that guesses are slow and the
-//! API server is not flooded.
+//! Invariants: a request is refused unless the API server has answered. Answers are cached for
+//! [`KEPT_FOR`] under a digest of the token, never under the token itself. At most [`MAX_CHECKS`]
+//! checks run at the same time, and a refusal takes at least [`REFUSAL_TIME`], so that guessing is
+//! slow and the API server is not flooded.
 
 use super::refusal::Refusal;
 use crate::kube_error;
@@ -25,23 +25,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// The time for which an answer counts: as long as API servers keep those of their own webhooks for
-/// a denied request.
+/// The time for which an answer is cached: the default of `DelegatingAuthorizationOptions` in
+/// k8s.io/apiserver, for allowed and for denied requests.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
-/// The answers that are kept.
+/// The most answers that are cached.
 const MAX_KEPT: usize = 256;
 
-/// The checks at the same time.
+/// The most checks that run at the same time.
 const MAX_CHECKS: usize = 4;
 
-/// The time for both questions to the API server.
+/// The time for both requests to the API server.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time that a check at least takes which refuses a token.
+/// The least time of a check that refuses a token.
 const REFUSAL_TIME: Duration = Duration::from_millis(250);
 
-/// The ClusterRole whose rights the host needs.
+/// The documentation of the rights that the host needs.
 const RIGHTS: &str = "docs/console.md, \"Tokens\"";
 
 /// The check of tokens.
@@ -90,7 +90,7 @@ impl Access {
             return answer;
         }
         let _permit = self.checks.acquire().await.expect("it is never closed");
-        // Another request may have asked meanwhile.
+        // Another request may have checked the same token meanwhile.
         if let Some(answer) = self.known(&digest) {
             return answer;
         }
@@ -145,7 +145,7 @@ impl Access {
         )))
     }
 
-    /// Returns the user whose token it is.
+    /// Returns the user to whom the token belongs.
     async fn user(&self, token: &str) -> Result<UserInfo, Failure> {
         let review = TokenReview {
             spec: TokenReviewSpec {

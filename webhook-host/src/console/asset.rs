@@ -1,7 +1,7 @@
 //! A file of the console as it is sent: its media type, coding and entity tag.
 //!
-//! Invariant: each has an entity tag, which differs by coding, so that a browser asks for a file
-//! that it knows and gets no body.
+//! Invariant: each has an entity tag, which differs by coding, so that a browser that has the file
+//! gets 304 without a body.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
-/// The bytes of a digest that an entity tag has.
+/// The bytes of a digest that an entity tag keeps.
 const ETAG_BYTES: usize = 16;
 
 /// A content coding.
@@ -86,7 +86,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     texts.flat_map(|text| text.split(',')).map(str::trim)
 }
 
-/// Returns the part of an entity tag that stands for a content.
+/// Returns the entity tag of a content, without quotes and coding.
 pub(super) fn etag(content: &[u8]) -> String {
     let digest = Sha256::digest(content);
     digest[..ETAG_BYTES]

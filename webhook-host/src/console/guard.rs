@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The beginning of the paths with data. Other paths have the page's own files, which say nothing.
+/// The beginning of the paths with data. Other paths hold the page's own files, which reveal
+/// nothing about the host.
 pub(super) const DATA: &str = "/console/";
 
 /// The header by which a browser says who began a request.

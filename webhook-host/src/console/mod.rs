@@ -90,7 +90,7 @@ impl Console {
     ///
     /// # Errors
     ///
-    /// Fails when the folder is none of `make console`.
+    /// Fails when the folder was not made by `make console`.
     pub fn new(sources: Sources, playground: Option<&Path>) -> Result<Self, SiteError> {
         let assets = Assets::new(playground)?;
         Ok(Self { sources, assets })
@@ -209,7 +209,7 @@ fn json(body: Bytes) -> Response<Body> {
     response
 }
 
-/// Leads to another path. The page's links are relative, so the last slash matters.
+/// Redirects to another path. The page's links are relative, so the last slash matters.
 fn moved(path: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;

@@ -1,9 +1,9 @@
-//! The files of the playground: those of a folder that `--console-files` names, else those that
-//! the program was built with.
+//! The files of the playground: those of a folder that `--console-files` names, else those that the
+//! program was built with.
 //!
 //! Invariants: a request can only name one of the files that were listed at the start, so no path
-//! leads out of the folder. An embedded file is decompressed once at most, so all of them together
-//! bound the memory that this takes (6 MB), and only a client without brotli costs it.
+//! leads out of the folder. Each embedded file is decompressed at most once, and only for a client
+//! without brotli, so decompressed files take at most 6 MB in all.
 
 use super::asset::{Asset, Coding, Codings, content_type, etag};
 use super::refusal::Refusal;
@@ -19,17 +19,17 @@ mod embedded {
     include!(concat!(env!("OUT_DIR"), "/playground.rs"));
 }
 
-/// The policy of the page. It may load its own files and data, and one frame.
+/// The Content-Security-Policy of the page. It may load its own files and data, and one frame.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; frame-src 'self'; worker-src 'self'; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The policy of the sandboxed frame, which brings its own with the hash of its script; this part
-/// can't stand in a page.
+/// The Content-Security-Policy of the sandboxed frame. The frame's page has the rest, with the hash
+/// of its script; browsers ignore this part in a page.
 const FRAME_POLICY: &str = "frame-ancestors 'self'";
 
-/// The policy of the other files. It counts for the script of a worker, jco's transpiler, which is
-/// WebAssembly.
+/// The Content-Security-Policy of the other files. It applies to a worker's script: jco's
+/// transpiler, which is WebAssembly.
 const WORKER_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     connect-src 'self'; frame-ancestors 'none'";
 
@@ -182,7 +182,7 @@ fn not_embedded() -> Refusal {
     )
 }
 
-/// Reads a file of the folder. The console's thread waits for the disk, and nobody else.
+/// Reads a file of the folder. Only the console's own thread waits for the disk.
 fn read(file: &Path, name: &str) -> Result<Asset, Refusal> {
     let plain = std::fs::read(file).map_err(|error| {
         let sentence = format!("this file of --console-files can't be read: {error}");

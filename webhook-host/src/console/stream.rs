@@ -2,9 +2,9 @@
 //! divergence that is kept.
 //!
 //! Invariants: there are at most [`MAX_STREAMS`] streams. A slow client queues nothing: its stream
-//! makes the next event when the last one was taken, from what is true then, and a state is one
-//! text that all streams share. A client that takes nothing is cut off by `accept`. A stream ends
-//! after [`MAX_STREAM_AGE`], so that its client's token is checked again.
+//! makes the next event from the current state once the client has taken the last one, and all
+//! streams share the text of a state. `accept` closes the connection of a client that reads
+//! nothing. A stream ends after [`MAX_STREAM_AGE`], so that its client's token is checked again.
 
 use super::App;
 use super::refusal::Refusal;
@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-/// The streams at the same time: some people with some windows. Half of the console's connections
-/// are left for other requests.
+/// The most streams at the same time: a few people with a few windows each. Half of the console's
+/// connections are left for other requests.
 const MAX_STREAMS: usize = 16;
 
 /// The life of a stream. A browser opens the next one by itself.
@@ -67,7 +67,8 @@ impl Default for Streams {
     }
 }
 
-/// Looks at the state for as long as the console lives. Without a stream there is nothing to do.
+/// Compares the state at each interval for as long as the console lives. Does nothing while no
+/// stream is open.
 pub(super) async fn look(app: Arc<App>) {
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -139,7 +140,7 @@ impl Subscriber {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             tokio::select! {
-                // The state first: it says what the denials belong to.
+                // The state first, because denials refer to it.
                 biased;
                 () = tokio::time::sleep_until(self.ends) => return None,
                 changed = self.state.changed() => {

@@ -1,6 +1,7 @@
 //! An API server's own account of its static manifests, from its metrics.
 //!
-//! Metrics are of the one API server that answered: those behind the same address may have others.
+//! The metrics are those of the one API server that answered; others behind the same address may
+//! differ.
 
 use super::static_files::StaticFiles;
 use super::{Diagnosis, Finding, Level};

@@ -196,7 +196,7 @@ pub(super) struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    /// `memory` is the policy's limit in bytes.
+    /// Creates the limits for calls at load. `memory` is the policy's limit in bytes.
     pub(super) fn new(engine: &'a Engine, name: &'a Arc<str>, memory: usize) -> Self {
         Self {
             engine,
@@ -353,7 +353,7 @@ impl<'a> Load<'a> {
                 || format!("failed: {error:#}"),
                 |trap| match store.data().last_error() {
                     Some(last) => format!("trapped: {last}"),
-                    // Mostly what the function returned could not be made a record.
+                    // Mostly the function returned something that could not be made a record.
                     None if function == "defaults" => format!(
                         "trapped: {trap}; does it return every field of the record `settings` of \
                          its WIT, of the right type?"

@@ -49,18 +49,17 @@ pub struct EngineConfig {
     /// The cache of compiled code. `None`: everything is compiled at every start.
     pub cache: Option<Cache>,
     /// The bytes of a memory that stay mapped between two evaluations in one slot, so that
-    /// resetting
-    /// them is a copy and not a page fault.
+    /// resetting them is a copy and not a page fault.
     pub resident: usize,
     /// The largest component that is snapshotted. Every instance of a larger one is configured
     /// instead, so that it is compiled once for all settings. For suites, which load one component
     /// with many settings and ask each a few times. `None`: all are snapshotted.
     pub snapshotted: Option<Bytes>,
-    /// Says that a compilation takes long.
+    /// The report of a compilation that takes long.
     pub slow: SlowCompilation,
 }
 
-/// The time after which somebody is told that a component is being compiled, and how.
+/// The function that reports a slow compilation, and the time after which it is called.
 #[derive(Debug, Clone, Copy)]
 pub struct SlowCompilation {
     /// The time, from the start of the compilation.
@@ -69,7 +68,7 @@ pub struct SlowCompilation {
     pub tell: fn(&Compilation<'_>),
 }
 
-/// A compilation that goes on.
+/// A compilation that is still running.
 #[derive(Debug)]
 pub struct Compilation<'a> {
     /// The policy.
@@ -81,7 +80,7 @@ pub struct Compilation<'a> {
 }
 
 impl Default for SlowCompilation {
-    /// A line in the log after a second.
+    /// Returns the default: a line in the log after a second.
     fn default() -> Self {
         Self {
             after: Duration::from_secs(1),
@@ -98,8 +97,8 @@ impl Default for SlowCompilation {
 }
 
 impl Default for EngineConfig {
-    /// Sixteen workers, memory for a component that carries a JavaScript engine (about 20 MiB at
-    /// rest), and no cache.
+    /// Returns the default: sixteen workers, memory for a component that carries a JavaScript
+    /// engine (about 20 MiB at rest), and no cache.
     fn default() -> Self {
         Self {
             concurrency: 16,
@@ -128,14 +127,15 @@ const WARM_MEMORIES: u32 = 128;
 /// The slots in a process that compiles one component. It uses two at a time.
 const COMPILING_SLOTS: u32 = 4;
 
-/// The core instances that a component has more while it is snapshotted: wizer's accessors.
+/// The additional core instances of a component while it is snapshotted: wizer's accessors.
 const ACCESSORS: u32 = 1;
 
 /// The bytes of the guest's native stack: a quarter of a tokio worker's 2 MiB, since the host's own
 /// frames lie above it.
 const GUEST_STACK: usize = 512 << 10;
 
-/// The bytes of the stack of a guest whose code is hardly optimised, and keeps more there.
+/// The bytes of the native stack of a guest whose code is hardly optimised, since such code keeps
+/// more values on the stack.
 const UNOPTIMISED_STACK: usize = 4 * GUEST_STACK;
 
 /// The quality of compiled code.
@@ -189,7 +189,7 @@ impl Engine {
     ///
     /// Fails when the operating system or the processor doesn't support it.
     pub fn new(config: &EngineConfig) -> Result<Self, EngineError> {
-        // Two more than evaluations, because loads and inspection take slots too.
+        // Two more slots than evaluations, because loads and inspection take slots too.
         let slots = config.concurrency.max(1) + 2;
         let mut pool = pool(slots, MAX_CORE_INSTANCES, WARM_MEMORIES, config.memory);
         pool.linear_memory_keep_resident(config.resident);
@@ -239,8 +239,7 @@ impl Engine {
         })
     }
 
-    /// Leaves the processors to reviews: from now on components are compiled with one thread, which
-    /// gives way.
+    /// Leaves the processors to reviews: from now on one thread compiles, with a lower priority.
     pub(crate) fn begin_serving(&self) {
         self.is_serving.store(true, Ordering::Relaxed);
     }
@@ -290,7 +289,7 @@ impl Engine {
         store
     }
 
-    /// Starts the limits on time and output anew, for another evaluation in the same store.
+    /// Resets the limits on time and output for another evaluation in the same store.
     pub(crate) fn renew(&self, store: &mut Store<State>, budget: Budget) {
         store.set_hostcall_fuel(budget.output);
         store.set_epoch_deadline(self.ticker.deadline(budget.time));
@@ -326,11 +325,12 @@ fn wasmtime_config(pool: PoolingAllocationConfig) -> Config {
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK)
-        // A trap is reported by its kind. Frames of a stripped guest are useless, and collecting
-        // them costs time at every trap. So nobody asks for the place in the component, either.
+        // A trap is reported by its kind alone. Frames of a stripped guest are useless, and
+        // collecting them costs time at every trap, so the map to addresses in the component is not
+        // needed either.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false);
-    // Nothing unwinds through guests. Windows wants it all the same.
+    // Guests never unwind, but wasmtime demands the information on Windows.
     if !cfg!(windows) {
         wasmtime.native_unwind_info(false);
     }

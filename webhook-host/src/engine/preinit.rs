@@ -91,7 +91,7 @@ pub(super) fn make(
 
 /// The compilation of one component.
 struct Task<'a> {
-    /// Compiles the result.
+    /// Compiles the code that is kept.
     kept: Load<'a>,
     /// Compiles the component that `configure` runs in, and that is dropped afterwards.
     once: Load<'a>,
@@ -236,8 +236,8 @@ struct Access<'a> {
 }
 
 impl Access<'_> {
-    /// The accessors are wizer's own code in the instrumented component. If one is missing or
-    /// traps, the panic ends this thread and is reported as a load error.
+    /// Calls one of the accessors, which are wizer's own code in the instrumented component. If it
+    /// is missing or traps, the panic ends this thread and is reported as a load error.
     fn call<R, T>(
         &mut self,
         interface: &str,

@@ -19,8 +19,8 @@ pub(crate) struct Budget {
     pub(crate) output: usize,
 }
 
-/// The log lines of one evaluation; further ones are dropped, but for one error: a panic reports
-/// itself in it.
+/// The most log lines of one evaluation. Further ones are dropped, except for one of severity
+/// error, because a panic writes its message there.
 const MAX_LOG_LINES: u32 = 16;
 
 /// The bytes of one log line; longer ones are cut.
@@ -116,7 +116,7 @@ impl State {
         self.memory_left += bytes;
     }
 
-    /// The contract's `log`: writes a line, or keeps it.
+    /// Implements the contract's `log`: writes a line, or keeps it.
     #[expect(clippy::unnecessary_wraps, reason = "the form that wasmtime asks for")]
     pub(super) fn log(
         mut store: StoreContextMut<'_, Self>,

@@ -64,8 +64,7 @@ pub fn load(
 }
 
 /// Loads a policy as [`load`] does, but asks one instance again and again, which no host does. It
-/// is
-/// the baseline for the cost of a fresh instance.
+/// is the baseline for the cost of a fresh instance.
 ///
 /// # Errors
 ///
@@ -180,8 +179,8 @@ pub fn inspect(engine: &Engine, component: &[u8]) -> Result<Inspection, LoadErro
     ))
 }
 
-/// Measures `configure` on fresh instances: the median of some. Says nothing if it fails, which it
-/// did not at load.
+/// Measures `configure` on several fresh instances. Returns a clause with the median, or an empty
+/// text if it fails, which it did not at load.
 fn cost_of_configuring(engine: &Engine, guest: &Guest, settings: &Val) -> String {
     const RUNS: usize = 21;
     let budget = Budget {

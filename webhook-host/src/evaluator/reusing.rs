@@ -50,7 +50,7 @@ impl Reusing {
         }
     }
 
-    /// Asks an instance, and gives it back if it answered.
+    /// Asks an instance, and returns it for further questions if it answered.
     fn ask(&self, mut used: Used, question: &Question<'_>) -> (Answer, Option<Used>) {
         let Instances { engine, budget, .. } = &self.instances;
         engine.renew(&mut used.store, *budget);

@@ -1,10 +1,10 @@
-//! Kubernetes Events: what an operator must mend, and on request denials.
+//! Kubernetes Events: problems that an operator must fix, and denials if a flag asks for them.
 //!
 //! Invariants: a request never waits for an Event; denials that don't fit the queue or the rate are
 //! counted as dropped. A problem has one Event when it appears and one each half hour while it
-//! lasts; equal Events within some minutes are a series of one object. An API server that fails is
-//! left alone for a while, which grows. All Events are written inside the write gate. Started by
-//! `cli::serve`, on a thread of its own.
+//! lasts; equal Events within some minutes are a series of one object. After an API server fails,
+//! nothing is sent for a pause, which grows. All Events are written inside the write gate. Started
+//! by `cli::serve`, on a thread of its own.
 
 mod denials;
 mod pause;

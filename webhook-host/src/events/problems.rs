@@ -1,4 +1,4 @@
-//! What an operator must mend, by the host's status.
+//! Problems that an operator must fix, found in the host's status.
 
 use crate::cluster::{Policies, Reports, Serves, Watchers};
 use crate::status::Status;
@@ -30,7 +30,7 @@ pub(super) enum Regarding {
     },
 }
 
-/// What the watchers know of the cluster's ServicePolicies.
+/// The state of the cluster's ServicePolicies, by the watchers.
 pub(super) struct Cluster {
     policies: Option<Arc<Policies>>,
     reports: Option<watch::Receiver<Reports>>,
@@ -106,7 +106,7 @@ pub(super) fn current(status: &Status, cluster: &Cluster) -> BTreeSet<Problem> {
         }
     }
     let reload = status.last_reload.as_ref();
-    // What is wrong with the cluster's ServicePolicies has Events of its own.
+    // Broken ServicePolicies of the cluster have Events of their own.
     let error = reload.and_then(|reload| reload.error.as_ref());
     if let Some(error) = error.filter(|_| broken.is_empty()) {
         host("ReloadFailed", "Reload", error.clone());

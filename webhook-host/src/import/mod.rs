@@ -1,8 +1,8 @@
 //! Kubernetes' admission policies in CEL, as ServicePolicies of the component `expressions`.
 //!
 //! Role: `sallyport import vap`. Invariants: a ServicePolicy judges Services as the policy and the
-//! binding that it was made of, or there is a finding that says where it does not. A policy that
-//! the component would refuse, or that would judge by other data, does not come out at all.
+//! binding that it was made of do, or a finding names the difference. A policy that the component
+//! would refuse, or that would judge by other data, is left out.
 
 mod expressions;
 mod manifest;

@@ -1,5 +1,5 @@
-//! The requests that a policy and its binding are about: MatchResources, as far as they are about
-//! Services, in the terms of a ServicePolicy.
+//! The requests that a policy and its binding match: MatchResources, translated into the `match` of
+//! a ServicePolicy as far as it concerns Services.
 //!
 //! Invariant: the result matches a request for a Service if and only if the policy and the binding
 //! both do.
@@ -198,7 +198,7 @@ impl Part {
         }
         if resources.len() < RESOURCES.len() {
             let names = resources.iter().map(|i| RESOURCES[*i].1);
-            // What is empty is absent.
+            // The request has no `subResource` where it is empty.
             all.push(format!(
                 "request.?subResource.orValue('') in {}",
                 list(names)

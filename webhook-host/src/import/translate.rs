@@ -1,5 +1,5 @@
-//! One policy with its bindings. A binding becomes a ServicePolicy for each of its actions, since a
-//! ServicePolicy has one mode; and for each reason of a denial, since it has one of these, too.
+//! Translates one policy with its bindings. A ServicePolicy has one mode and one reason for its
+//! denials, so a binding becomes a ServicePolicy for each of its actions and for each reason.
 
 use super::manifest::{
     Manifest, Match, MatchConstraints, Mode, Module, Patch, Rule, Settings, Spec,

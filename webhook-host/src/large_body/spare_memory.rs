@@ -1,9 +1,9 @@
 //! Returns freed memory to the system after large bodies.
 //!
-//! glibc keeps what a thread frees for that thread's next use. Each thread that once parsed a large
-//! body would so keep tens of MiB for good, and the container's limit leaves room for few of these.
-//! mimalloc, the allocator of the static program (musl), does the same. Called when the large-body
-//! lock is released, and by `Server::run`. Does nothing with other allocators.
+//! glibc keeps the memory that a thread frees for that thread's next use. So each thread that once
+//! parsed a large body would keep tens of MiB for good, and the container's limit leaves room for
+//! few of these. mimalloc, the allocator of the static program (musl), does the same. Called when
+//! the large-body lock is released, and by `Server::run`. Does nothing with other allocators.
 
 /// Allocations from this many bytes on are mapped from the system, and returned to it when they are
 /// freed. glibc begins with 128 KiB and raises the threshold whenever a larger allocation is freed,

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Series of violations. One more is for the rest, so that names of namespaces can't fill a
-/// Prometheus.
+/// The most series of violations. All further ones share one more series, so that a cluster with
+/// many namespaces can't overload Prometheus.
 const MAX_SERIES: usize = 500;
 
 /// The labels of the rest.
@@ -25,14 +25,14 @@ pub(crate) struct ViolationKind {
     pub(crate) namespace: String,
 }
 
-/// What one pass found.
+/// The totals of one pass.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Totals {
     /// Services that were judged.
     pub(crate) services: u64,
     /// Services without a verdict.
     pub(crate) unjudged: u64,
-    /// Reports that stand.
+    /// Reports that exist in the cluster.
     pub(crate) reports: u64,
     /// Services whose Reports are left out, because there are too many.
     pub(crate) left_out: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Counts a violation. Kinds beyond the limit share one.
+    /// Counts a violation. Kinds beyond the limit share one series.
     pub(crate) fn count(&mut self, kind: ViolationKind) {
         let is_known = self.violations.contains_key(&kind);
         let kind = if is_known || self.violations.len() < MAX_SERIES {
@@ -64,7 +64,7 @@ struct State {
     totals: Option<Totals>,
     /// Seconds since 1970.
     last_success: Option<i64>,
-    /// Successful and failed ones.
+    /// Successful and failed passes.
     passes: [u64; 2],
     /// Writes of Reports by operation.
     writes: BTreeMap<&'static str, u64>,
@@ -75,7 +75,8 @@ struct State {
 pub(crate) struct AuditMetrics(Arc<Mutex<Option<State>>>);
 
 impl AuditMetrics {
-    /// Says whether this host leads. What an earlier leader found is not this host's to tell.
+    /// Sets whether this host leads. A host that no longer leads drops its totals: the leader
+    /// reports its own.
     pub(crate) fn leads(&self, leads: bool) {
         self.with(|state| {
             state.leads = leads;

@@ -110,8 +110,8 @@ impl Answered {
         }
     }
 
-    /// Counts a skipped review for each candidate, if any policy matched it: which candidates would
-    /// have been asked can't be known without parsing the Service.
+    /// Counts a skipped review for each candidate, if any policy matched it: the candidates that
+    /// would have been asked are not known without parsing the Service.
     fn skip(&self) {
         for policy in self
             .set

@@ -225,8 +225,7 @@ pub(crate) struct Subjects {
 
 impl Subjects {
     /// Returns everybody whom the exemptions of the host and of its policies name, as the API
-    /// server
-    /// writes them.
+    /// server writes them.
     pub(crate) fn of<'a>(
         exemptions: &Exemptions,
         policies: impl IntoIterator<Item = &'a Arc<Policy>>,

@@ -83,10 +83,10 @@ struct Finding<'a> {
     key: Value,
 }
 
-/// The users whose names are remembered as lines have them.
+/// The most users whose redacted names are cached.
 const MAX_USERS: usize = 256;
 
-/// What is known of an answered review.
+/// An answered review and what decided it.
 pub(crate) struct Decided<'a> {
     pub(crate) function: Function,
     pub(crate) request: &'a Summary,
@@ -101,8 +101,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) trace_id: Option<String>,
 }
 
-/// Makes lines. Keeps what they need of the Set that answers, since deriving it takes longer than
-/// a line.
+/// Makes lines. It caches what it derives from the Set that answers, because that takes longer than
+/// writing a line.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     generation: u64,
@@ -110,7 +110,8 @@ pub(crate) struct Decisions {
     policies: BTreeMap<Arc<str>, AskedPolicy>,
     /// The policies that were asked about the last denied Service, and what they compare.
     compared: Option<(Vec<Arc<str>>, Compared)>,
-    /// The names of users as lines have them: if no asked policy compares names, and if one does.
+    /// The redacted names of users: for lines on which no asked policy compares names, and for
+    /// lines on which one does.
     users: [HashMap<String, String>; 2],
 }
 
@@ -189,7 +190,8 @@ impl Decisions {
         }
     }
 
-    /// Derives what the asked policies compare, unless they are those of the last time.
+    /// Derives the texts that the asked policies compare, unless the last denial had the same
+    /// policies.
     fn learn_compared(&mut self, admission: &Admission, outcome: &Outcome) {
         let asked = outcome.evaluations.iter().map(|part| &part.policy);
         let known = self.compared.as_ref();
@@ -215,12 +217,12 @@ impl Decisions {
         }
     }
 
-    /// Forgets hashes, for another key.
+    /// Drops the cached names, for another hash key.
     pub(crate) fn forget_users(&mut self) {
         self.users = Default::default();
     }
 
-    /// Redacts the name of a user, unless it is known: most reviews come from a few controllers.
+    /// Redacts the name of a user and caches it: most reviews come from a few controllers.
     fn learn_user(&mut self, name: &str, evaluations: &[Evaluation], key: &HashKey) {
         let is_compared = self.compares_user(evaluations);
         let known = &mut self.users[usize::from(is_compared)];
@@ -239,7 +241,7 @@ impl Decisions {
         known.insert(name.to_owned(), shown);
     }
 
-    /// Returns the name of a user as it was learnt.
+    /// Returns the cached name of a user.
     fn user(&self, name: &str, evaluations: &[Evaluation]) -> &str {
         let known = &self.users[usize::from(self.compares_user(evaluations))];
         known.get(name).map_or("", String::as_str)

@@ -70,7 +70,7 @@ pub(crate) struct DivergentReview {
 }
 
 impl ReviewParts<'_> {
-    /// Redacts the review and, by it, an answer.
+    /// Redacts the review, and uses that redaction to redact an answer.
     fn redact<T>(
         &self,
         key: &HashKey,
@@ -133,7 +133,7 @@ impl Denial {
 }
 
 impl DivergentReview {
-    /// Makes the entry of a review by what live policy and candidate say of it.
+    /// Makes the entry of a review from the opinions of live policy and candidate.
     ///
     /// # Errors
     ///

@@ -48,12 +48,12 @@ impl LogFile {
         })
     }
 
-    /// Appends a line or several, without the last line break.
+    /// Appends one or more lines, given without the last line break.
     ///
     /// # Errors
     ///
-    /// Fails mostly when the disk is full. Nothing of the lines is left then, and the next ones may
-    /// be tried.
+    /// Fails mostly when the disk is full. The file then holds nothing of these lines, and a later
+    /// call may succeed.
     pub fn append(&mut self, lines: &[u8]) -> Result<()> {
         self.make_room()?;
         let written = self.file.write_all(&[lines, b"\n"].concat());
@@ -175,7 +175,7 @@ fn open_private(path: &Path) -> Result<File> {
         .open(path)
 }
 
-/// Refuses: nothing here says who else may read a file on this system.
+/// Refuses: on this system the program can't tell who else may read a file.
 #[cfg(not(unix))]
 fn open_private(_: &Path) -> Result<File> {
     Err(Error::new(
@@ -196,14 +196,14 @@ fn make_private(_: &File) -> Result<()> {
     Ok(())
 }
 
-/// Returns what tells a file from all others of its machine: device and inode.
+/// Returns device and inode, which together identify a file on its machine.
 #[cfg(unix)]
 fn identity(found: Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt as _;
     (found.dev(), found.ino())
 }
 
-/// All are alike where none is ever opened.
+/// Files have no identity here: `open_private` never opens one.
 #[cfg(not(unix))]
 fn identity(_: Metadata) {}
 

@@ -131,8 +131,8 @@ pub(super) const KEPT: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// Returns true if a place in an object is one that a record keeps and policies see: it was hashed
-/// only if it looked like a credential. Takes the steps of the place, from the object.
+/// Returns true for a field of an object that a record keeps and policies see: its text was hashed
+/// only if it looked like a credential. Takes the steps of the path, from the object.
 pub(super) fn is_kept_field(steps: &[&str]) -> bool {
     let mut names = steps
         .iter()

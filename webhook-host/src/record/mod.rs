@@ -1,8 +1,8 @@
 //! Recorded reviews as lines of JSON: the request, the answer, the policies' parts in it and the
 //! inventory, so that each can be replayed.
 //!
-//! Lines of the decision log (`decision`) are smaller: they have no object. What the live console
-//! shows of a review (`denial`) is redacted as a record is.
+//! Lines of the decision log (`decision`) are smaller: they have no object. The live console shows
+//! an excerpt of a review (`denial`), redacted as a record is.
 //!
 //! Written by `observers` while the host serves; records are read by `sallyport replay`. Free-form
 //! texts are hashed before a line is made (`redaction`). Fields are added, never renamed; readers

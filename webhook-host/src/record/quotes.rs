@@ -18,9 +18,10 @@ const QUOTE_PREFIX_CHARS: usize = 8;
 /// is kept, because searching would take too long.
 pub(super) const MAX_VALUES: usize = 1000;
 
-/// Returns false if none of the texts quotes a value that a record of this review hashes, so that
-/// [`super::redaction::Redaction::scrub`] would leave them as they are. May return true where it
-/// would, too. Takes a fraction of the time, because nothing is hashed or copied.
+/// Returns false if none of the texts quotes a value that a record of this review hashes:
+/// [`super::redaction::Redaction::scrub`] would then change nothing. It may return true although
+/// `scrub` would change nothing. It takes a fraction of the time, because it neither hashes nor
+/// copies.
 ///
 /// # Errors
 ///
@@ -50,7 +51,7 @@ struct Search<'a> {
     compared: &'a Compared,
     subjects: &'a Subjects,
     place: Place,
-    /// The texts so far, those included that a record keeps.
+    /// The number of texts read so far, including those that a record keeps.
     values: usize,
     is_found: bool,
 }
@@ -71,7 +72,7 @@ impl Search<'_> {
             && !keeps(&self.place, "", self.compared, self.subjects);
     }
 
-    /// Returns true if a text has the value, or the beginning of a long one, in either form.
+    /// Returns true if a text quotes the value, or the beginning of a long one, plain or escaped.
     fn is_quoted(&self, value: &str) -> bool {
         let mut texts = self.texts.iter();
         if value.len() < MIN_UNQUOTED_LENGTH {

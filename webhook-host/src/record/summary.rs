@@ -1,4 +1,4 @@
-//! The parts of a request that observers tell of each review, read once while it is answered.
+//! The parts of a request that observers report for each review, read once while it is answered.
 
 use sallyport_core::admission::{AdmissionRequest, Operation};
 use sallyport_core::excerpt::{MAX_MESSAGE, cut, excerpt};

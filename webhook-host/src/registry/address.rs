@@ -9,7 +9,7 @@ use sallyport_core::manifest::Host;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A server: what one connection leads to.
+/// The server that a connection leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub(super) is_https: bool,
@@ -19,7 +19,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The server of a registry's API. Docker Hub's has another name than its references.
+    /// Returns the server of a registry's API. Docker Hub's server has another name than its
+    /// references.
     pub(super) fn of_registry(registry: &Host, is_https: bool) -> Self {
         let host = match registry.name() {
             "docker.io" | "index.docker.io" => "registry-1.docker.io",
@@ -33,7 +34,7 @@ impl Origin {
         }
     }
 
-    /// The server of an address that another server has named.
+    /// Returns the server of a URI that another server has sent.
     fn of_uri(uri: &Uri) -> Option<Self> {
         let is_https = match uri.scheme_str()? {
             "https" => true,
@@ -52,12 +53,12 @@ impl Origin {
         })
     }
 
-    /// Returns whether the name is one of this machine.
+    /// Returns true if the host is this machine, by name or address.
     pub(super) fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(is_loopback)
     }
 
-    /// The value of the header `Host`.
+    /// Returns the value of the header `Host`.
     pub(super) fn authority(&self) -> String {
         let brackets = self.host.contains(':');
         let default = if self.is_https { 443 } else { 80 };
@@ -89,11 +90,11 @@ pub(super) struct Url {
 }
 
 impl Url {
-    /// Reads an address that a server has sent: a whole one, or a path on the same server.
+    /// Reads a location that a server has sent: a complete URI, or a path on the same server.
     ///
     /// # Errors
     ///
-    /// When it is neither, or leads where no request may go.
+    /// Fails when it is neither, or when no request may go there.
     pub(super) fn read(text: &str, from: &Origin) -> Result<Self, RegistryError> {
         let refuse = |why: &str| {
             let shown = sallyport_core::excerpt::excerpt(text)
@@ -160,7 +161,7 @@ pub(super) fn is_loopback(address: IpAddr) -> bool {
     plain(address).is_loopback()
 }
 
-/// Returns the address of IPv4 that one of IPv6 stands for: mapped, or behind the well-known prefix
+/// Returns the IPv4 address that an IPv6 address contains: mapped, or behind the well-known prefix
 /// of NAT64.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {

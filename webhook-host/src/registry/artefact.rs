@@ -17,7 +17,7 @@ pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const LAYER: &str = "application/wasm";
 
-/// The time of each artefact's making: a fixed one, so that it does not change the digest.
+/// The creation time of every artefact: fixed, so that it does not change the digest.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
 /// A pointer to content, with its size in bytes.
@@ -45,7 +45,7 @@ impl Descriptor {
     }
 }
 
-/// A manifest, as far as it is read or written here.
+/// A manifest, with the fields that this program reads or writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
@@ -82,7 +82,7 @@ impl Index {
     }
 }
 
-/// Writes something of this file as JSON.
+/// Encodes a manifest, index or config as JSON.
 pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("texts and numbers are JSON")
 }
@@ -95,7 +95,7 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Packs a component. The annotations are beside those that the component itself gives.
+    /// Packs a component. The annotations are added to those that the component itself has.
     pub(crate) fn new(
         component: Vec<u8>,
         inspection: &Inspection,
@@ -145,7 +145,7 @@ impl Packed {
         }
     }
 
-    /// The digest of the manifest.
+    /// Returns the digest of the manifest.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
     }
@@ -196,7 +196,7 @@ impl Manifest {
     }
 }
 
-/// Checks that content is what it was asked for.
+/// Checks that content has the digest by which it was requested.
 pub(super) fn check(content: &[u8], digest: &Digest, what: &str) -> Result<(), RegistryError> {
     let found = Digest::of(content);
     if found == *digest {

@@ -28,10 +28,10 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Bytes of all content, where nothing else is said: thousands of policies in Rust.
+    /// The default limit in bytes: thousands of policies in Rust.
     pub(crate) const SIZE: u64 = 256 << 20;
 
-    /// Uses a directory, which is made when there is something to keep.
+    /// Creates a cache in a directory, which is created with its first file.
     pub(crate) fn new(directory: PathBuf, limit: u64) -> Self {
         Self { directory, limit }
     }
@@ -94,7 +94,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what was not used for longest until `bytes` more fit.
+    /// Removes the least recently used files until `bytes` more fit.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut entries = vec![];
         for entry in std::fs::read_dir(&self.directory)? {

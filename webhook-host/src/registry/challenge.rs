@@ -16,7 +16,7 @@ pub(super) enum Challenge {
 }
 
 impl Challenge {
-    /// Reads one value of the header; `None` for schemes that are not known.
+    /// Reads one value of the header; returns `None` for an unknown scheme.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         if scheme.eq_ignore_ascii_case("basic") {

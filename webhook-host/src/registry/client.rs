@@ -1,9 +1,9 @@
-//! One repository of one registry by the distribution specification: manifests and blobs are read
-//! and written, with redirects, tokens and retries.
+//! A client for one repository of one registry, by the distribution specification. It reads and
+//! writes manifests and blobs, and handles redirects, tokens and retries.
 //!
-//! Invariants: credentials go to the registry and to the server of its tokens only, never with a
-//! redirect to another server; each answer has a limit; content is not checked here, but where its
-//! digest is known.
+//! Invariants: credentials go only to the registry and to its token server, never with a redirect
+//! to another server; each answer has a limit. Callers that know a digest check the content; this
+//! client does not.
 
 use super::address::{Origin, Url};
 use super::challenge::Challenge;
@@ -22,20 +22,21 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Redirects that are followed: a registry leads to a storage, which rarely leads on.
+/// The most redirects that are followed: a registry redirects to a storage, which rarely redirects
+/// again.
 const MAX_REDIRECTS: usize = 3;
 
-/// The longest wait that a registry may ask for with 429, and how often.
+/// The longest wait that a registry may ask for with 429, and the most waits for one request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_RETRIES: usize = 2;
 
 /// The largest answer of a token server.
 const MAX_TOKEN: usize = 64 << 10;
 
-/// The largest manifest, as the specification has it.
+/// The largest manifest that the specification asks registries to take.
 const MAX_MANIFEST: usize = 4 << 20;
 
-/// Media types of manifests. Others are refused by their form.
+/// The media types of manifests that are accepted.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
@@ -60,7 +61,7 @@ pub(super) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// Prepares for requests, and finds out whether a registry on this machine speaks TLS.
+    /// Creates a client, and finds out whether a registry on this machine speaks TLS.
     pub(super) async fn new(
         transport: &'a Transport,
         repository: &Repository,
@@ -122,7 +123,7 @@ impl<'a> Client<'a> {
         let index = "application/vnd.oci.image.index.v1+json";
         let ask = ask(Method::GET, [(ACCEPT, index)], Bytes::new(), MAX_MANIFEST);
         let reply = self.ask(&format!("/referrers/{digest}"), &ask).await?;
-        // Registries from before the specification answer anything but an index.
+        // Registries that predate the specification may answer with something else.
         let content = reply.headers.get(CONTENT_TYPE);
         let is_index = content.is_some_and(|value| value.as_bytes().starts_with(index.as_bytes()));
         if matches!(reply.status.as_u16(), 400 | 404 | 405 | 501) {
@@ -155,7 +156,7 @@ impl<'a> Client<'a> {
         self.expect(&reply, &[StatusCode::CREATED], "the end of an upload")
     }
 
-    /// Writes a manifest under a tag or its digest. Returns whether the registry keeps a list of
+    /// Writes a manifest under a tag or its digest. Returns true if the registry keeps a list of
     /// referrers for its subject.
     pub(super) async fn put_manifest(
         &self,
@@ -182,7 +183,7 @@ impl<'a> Client<'a> {
         self.ask_at(url, ask).await
     }
 
-    /// Sends a request, and again after a demand for credentials or for patience.
+    /// Sends a request. Repeats it after 401 with a token, and after 429 when the wait is over.
     async fn ask_at(&self, url: Url, ask: &Ask) -> Result<Reply, RegistryError> {
         let (mut retries, mut tokens) = (0, 0);
         loop {
@@ -264,7 +265,7 @@ impl<'a> Client<'a> {
             .clone()
     }
 
-    /// Returns whether the value is another one than before.
+    /// Replaces the value. Returns true if it was a different one.
     fn replace(&self, next: String) -> bool {
         let mut held = self
             .authorization
@@ -275,7 +276,7 @@ impl<'a> Client<'a> {
         is_new
     }
 
-    /// Returns the value of the header `Authorization` that a reply asks for.
+    /// Returns the value of the header `Authorization` that a reply demands.
     async fn authorize(&self, reply: &Reply) -> Result<String, RegistryError> {
         let challenges = reply.headers.get_all(WWW_AUTHENTICATE).iter();
         let challenge = challenges

@@ -1,7 +1,8 @@
 //! Credentials for registries: from Docker's configuration file, whose helpers only commands run,
 //! or from a mounted image pull secret, which has the same format.
 //!
-//! Read at each pull, so that a rotated secret counts. Invariant: no secret is ever shown.
+//! They are read at each pull, so that a rotated secret takes effect. Invariant: no error and no
+//! log line holds a secret.
 
 use super::error::{Reason, RegistryError};
 use base64::Engine as _;
@@ -22,7 +23,7 @@ pub(crate) enum CredentialSource {
     Docker(PathBuf),
     /// A file that must be there, and whose helpers are not run.
     Secret(PathBuf),
-    /// Nobody's.
+    /// No credentials.
     Anonymous,
 }
 
@@ -46,7 +47,7 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// The value of a header `Authorization` for basic authentication.
+    /// Returns the value of the header `Authorization` for basic authentication.
     pub(super) fn basic(user: &str, password: &str) -> String {
         format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
     }
@@ -128,8 +129,8 @@ impl DockerConfig {
         own.or((!self.creds_store.is_empty()).then_some(self.creds_store.as_str()))
     }
 
-    /// Finds the entry for a repository. Keys are registries, or longer paths, which count more; as
-    /// Docker and kubelet write them.
+    /// Finds the entry for a repository. As for Docker and kubelet, a key is a registry or a path
+    /// in one, and the longest path wins.
     fn auth(&self, repository: &Repository) -> Option<(&str, &Auth)> {
         let whole = names(repository);
         let of = |key: &str| {
@@ -156,7 +157,7 @@ impl DockerConfig {
     }
 }
 
-/// The names under which a repository's registry may stand in a file.
+/// Returns the keys that a file may have for a repository's registry.
 fn names(repository: &Repository) -> Vec<String> {
     let registries = match repository.registry().to_string() {
         hub if hub == "docker.io" || hub == "index.docker.io" => {
@@ -195,7 +196,7 @@ impl Auth {
     }
 }
 
-/// For a helper that may have to ask a person.
+/// The timeout of a helper, which may have to prompt a person.
 const HELPER_TIME: Duration = Duration::from_secs(60);
 
 /// The most bytes of a helper's answer.
@@ -208,7 +209,7 @@ struct Answer {
     secret: String,
 }
 
-/// Asks one of Docker's credential helpers, a program of the machine's user.
+/// Runs one of Docker's credential helpers, a program of the machine's user.
 fn ask_helper(name: &str, repository: &Repository) -> Result<Option<Credentials>, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || !name.bytes().all(allowed) {

@@ -10,14 +10,14 @@ pub(crate) struct RegistryError {
     message: String,
 }
 
-/// Why, as the metric `sallyport_registry_pulls_total` says it.
+/// The reason of an error, which is also a label of the metric `sallyport_registry_pulls_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// No connection, or one that broke.
+    /// The connection failed or broke.
     Unreachable,
-    /// A registry that does not go on.
+    /// The registry stopped sending.
     Stalled,
-    /// A status from 500.
+    /// A status of 500 or more.
     Server,
     /// 429.
     Throttled,
@@ -28,13 +28,13 @@ pub(crate) enum Reason {
     /// A redirect or an address that is not followed.
     Redirect,
     TooLarge,
-    /// Content with another digest than it was asked for.
+    /// Content whose digest differs from the requested one.
     Digest,
-    /// Content or an answer of another form.
+    /// Content or an answer that can't be decoded.
     Malformed,
     /// A reference that the HostConfig does not allow.
     Source,
-    /// No signature that counts.
+    /// No signature that the rules accept.
     Signature,
     /// The file system of this host.
     Local,
@@ -58,7 +58,7 @@ impl Reason {
         Self::Local,
     ];
 
-    /// The metric's label.
+    /// Returns the metric's label.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
@@ -77,7 +77,7 @@ impl Reason {
         }
     }
 
-    /// Returns whether the same request may work a little later, with nobody changing anything.
+    /// Returns true if the same request may succeed later although nobody changes anything.
     pub(crate) fn is_transient(self) -> bool {
         matches!(
             self,
@@ -85,8 +85,8 @@ impl Reason {
         )
     }
 
-    /// Returns whether the artefact may be there all the same, for somebody else or at another
-    /// time.
+    /// Returns true if the artefact may exist although it could not be read: with other
+    /// credentials, or at another time.
     pub(crate) fn is_about_access(self) -> bool {
         self.is_transient() || self == Self::Unauthorized
     }
@@ -104,7 +104,7 @@ impl RegistryError {
         Self::new(Reason::Malformed, message)
     }
 
-    /// Says what the error is about.
+    /// Returns the error with a subject in front of its message.
     #[must_use]
     pub(super) fn about(self, subject: impl fmt::Display) -> Self {
         Self {

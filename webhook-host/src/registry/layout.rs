@@ -1,8 +1,8 @@
-//! Artefacts with their signatures in a directory, for networks without a way to the registry: an
+//! Artefacts with their signatures in a directory, for networks that can't reach the registry: an
 //! OCI image layout, which other tools read too.
 //!
-//! `save` writes it, `load` brings it into another registry or into a cache. Invariants: content is
-//! checked against its digest on both ways; the list of what the directory holds is written last.
+//! `save` writes it, and `load` copies it into another registry or into a cache. Invariants: both
+//! check content against its digest; the index, which lists the content, is written last.
 
 use super::artefact::{Descriptor, Index, MANIFEST, Manifest, check, to_json};
 use super::client::{Access, Client};
@@ -31,7 +31,7 @@ struct Entry {
 }
 
 impl Layout {
-    /// Begins a layout in a new or empty directory, or goes on with one that is there.
+    /// Creates a layout in a new or empty directory, or opens an existing one to add to it.
     pub(crate) fn create(directory: &Path) -> Result<Self, RegistryError> {
         let layout = Self {
             directory: directory.to_owned(),
@@ -117,7 +117,7 @@ impl Layout {
         self.index.manifests.push(descriptor);
     }
 
-    /// Writes the list of what is there.
+    /// Writes the index.
     pub(crate) fn finish(self) -> Result<(), RegistryError> {
         self.write("index.json", &to_json(&self.index))
     }
@@ -181,7 +181,7 @@ impl Layout {
         Ok(found)
     }
 
-    /// Brings all artefacts into a cache. Returns their references.
+    /// Copies all artefacts into a cache. Returns their references.
     pub(crate) fn load_into(&self, cache: &Cache) -> Result<Vec<Reference>, RegistryError> {
         let entries = self.entries()?;
         let mut loaded = vec![];
@@ -212,7 +212,8 @@ impl Session {
         reference: &Reference,
         layout: &mut Layout,
     ) -> Result<Reference, RegistryError> {
-        // Pulled as for use: verified by the rules, and known to be a policy's artefact.
+        // Pulled as for use, so that its signatures are verified and it is known to be a policy's
+        // artefact.
         let pulled = self.pull(reference, Mode::Audit)?;
         let (repository, digest) = (&reference.repository, &pulled.digest);
         let save = async {
@@ -236,8 +237,8 @@ impl Session {
         })
     }
 
-    /// Pushes all that a layout holds below another registry or path. Returns the references of the
-    /// artefacts there.
+    /// Pushes all artefacts of a layout to another registry or path. Returns their references
+    /// there.
     pub(crate) fn load(
         &self,
         layout: &Layout,
@@ -278,10 +279,10 @@ impl Session {
     }
 }
 
-/// A manifest with its name and all that it names, itself included.
+/// A manifest's descriptor and name, with all content that the manifest refers to, itself included.
 type Copied = (Descriptor, String, Vec<Vec<u8>>);
 
-/// Reads an artefact and all signatures about it, as they are.
+/// Reads an artefact and all its signatures without verifying them.
 async fn copied(
     client: &Client<'_>,
     repository: &Repository,

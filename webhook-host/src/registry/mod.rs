@@ -1,9 +1,9 @@
 //! OCI registries: components are pulled from them by reference, pushed to them, and signed there.
 //!
 //! `Registry` holds what lasts as long as the process (settings, cache, counters); a `Session` is
-//! one read of policies or one command, with one HostConfig's rules. Invariants: whatever is handed
-//! out has the digest that was asked for, and the signatures that the rules require; pulling
-//! happens when policies are loaded, never for a review; each wait and each size has a bound.
+//! one read of policies or one command, with one HostConfig's rules. Invariants: every pulled
+//! component has the requested digest and the signatures that the rules require; policies are
+//! pulled when they are loaded, never for a review; each wait and each size has a bound.
 
 mod address;
 mod artefact;
@@ -40,27 +40,27 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use transport::Transport;
 
-/// The largest component: five times what one that carries a JavaScript engine takes.
+/// The largest component: five times the size of one that carries a JavaScript engine.
 const MAX_COMPONENT: usize = 64 << 20;
 
 /// The largest manifest and the largest config.
 const MAX_MANIFEST: usize = 4 << 20;
 
-/// For one artefact with its signatures, whatever the registry does: a component of the largest
-/// size over a slow line.
+/// The time for one artefact with its signatures, whatever the registry does: enough for a
+/// component of the largest size over a slow line.
 const PULL_TIME: Duration = Duration::from_mins(5);
 
-/// The most artefacts that are remembered between reads of the policies. More policies than that
-/// are pulled or read from the cache at each read.
+/// The most artefacts that are remembered between reads of the policies. Any further ones are
+/// pulled or read from the cache at each read.
 const MAX_KNOWN: usize = 1024;
 
-/// How registries are asked.
+/// The settings of requests to registries.
 #[derive(Debug)]
 pub(crate) struct RegistryConfig {
     /// A file with certificates of authorities, in place of the system's.
     pub(crate) authorities: Option<PathBuf>,
     pub(crate) credentials: CredentialSource,
-    /// How long a registry may stay silent.
+    /// The longest time for which a registry may send nothing.
     pub(crate) patience: Duration,
     pub(crate) cache: Option<Cache>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Registry {
     config: RegistryConfig,
     /// Artefacts that were pulled, so that a policy that did not change is not pulled again.
     known: Mutex<BTreeMap<(Repository, Digest), Known>>,
-    /// The digests that tags had.
+    /// The digests that tags had at their last pull.
     tags: Mutex<BTreeMap<Reference, Digest>>,
     pulled: AtomicU64,
     cached: AtomicU64,
@@ -105,7 +105,7 @@ impl Registry {
         })
     }
 
-    /// A registry without cache and credentials, for tests that pull nothing.
+    /// Creates a registry without cache and credentials, for tests that pull nothing.
     #[cfg(test)]
     pub(crate) fn offline() -> Arc<Self> {
         Self::new(RegistryConfig {
@@ -157,7 +157,7 @@ impl Registry {
         known.insert((repository.clone(), digest.clone()), what);
     }
 
-    /// Notes which digest a tag has, and says when that is another one than before.
+    /// Records the digest of a tag, and logs when it differs from the last one.
     fn note_tag(&self, reference: &Reference, digest: &Digest) {
         let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
         if tags.len() >= MAX_KNOWN {
@@ -178,7 +178,7 @@ impl Registry {
 pub(crate) struct Session {
     registry: Arc<Registry>,
     rules: SourcePolicy,
-    /// Made for the first request.
+    /// Created for the first request.
     network: OnceLock<Result<Network, RegistryError>>,
     /// Artefacts that a later attempt may get.
     unreached: Mutex<Vec<String>>,
@@ -189,15 +189,15 @@ struct Network {
     transport: Transport,
 }
 
-/// A repository at one place, and its client once it was asked.
+/// A repository in the registry or in a mirror, with its client once it was used.
 struct Place<'a> {
     repository: Repository,
     client: tokio::sync::OnceCell<Client<'a>>,
 }
 
 impl Session {
-    /// Returns the digest of a component that was pulled before by the same reference, when it may
-    /// still be used. Asks nobody.
+    /// Returns the digest of a component that was pulled before by the same reference, if it may
+    /// still be used. Sends no request.
     pub(crate) fn known(&self, reference: &Reference, mode: Mode) -> Option<Digest> {
         self.rules.check(reference, mode).ok()?;
         let digest = reference.digest.as_ref()?;
@@ -396,7 +396,7 @@ impl Session {
         Ok((digest, manifest))
     }
 
-    /// Asks the places one after the other until one has a good answer.
+    /// Tries the places one after the other until one gives a good answer.
     async fn first<'s, T>(
         &'s self,
         places: &[Place<'s>],
@@ -421,8 +421,8 @@ impl Session {
         Err(RegistryError::new(reason, texts.join("; ")))
     }
 
-    /// Returns the signatures of an artefact, after they were verified by the rules: those in the
-    /// cache if they do, else those in the registry.
+    /// Returns the signatures of an artefact after verifying them by the rules. Uses those in the
+    /// cache if they satisfy the rules, else those in the registry.
     async fn verified<'s>(
         &'s self,
         repository: &Repository,

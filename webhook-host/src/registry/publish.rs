@@ -1,6 +1,6 @@
 //! Writing to registries: artefacts are pushed under a tag, signatures are attached to a digest.
 //!
-//! Invariant: a manifest is written last, when all that it names is there.
+//! Invariant: a manifest is written after everything that it refers to.
 
 use super::artefact::{Descriptor, INDEX, Index, MANIFEST, Manifest, Packed, to_json};
 use super::client::{Access, Client};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub(crate) enum SignatureFormat {
     /// Simple signing, which every version of cosign and most admission controllers read.
     Simple,
-    /// A bundle, which cosign makes since version 3.
+    /// A bundle, which cosign writes since version 3.
     Bundle,
 }
 
@@ -90,7 +90,7 @@ impl Session {
 }
 
 impl Client<'_> {
-    /// Adds a layer to the image with an artefact's simple signatures.
+    /// Adds a layer to the manifest that holds an artefact's simple signatures.
     async fn attach_simple(
         &self,
         digest: &Digest,
@@ -156,8 +156,8 @@ impl Client<'_> {
         self.put_referrer(&to_json(&manifest)).await
     }
 
-    /// Writes a manifest that refers to another one, and lists it where the registry does not do
-    /// that.
+    /// Writes a manifest that refers to another one. Where the registry keeps no list of referrers,
+    /// adds it to the list under the tag.
     pub(super) async fn put_referrer(&self, manifest: &[u8]) -> Result<(), RegistryError> {
         let read = Manifest::read(manifest)?;
         let subject = read.subject.ok_or_else(|| {
@@ -189,7 +189,8 @@ impl Client<'_> {
     }
 }
 
-/// The config of an image of signatures, as cosign writes it: some registries want one of an image.
+/// Returns the config of a manifest of signatures in the form that cosign writes: some registries
+/// accept only the config of an image.
 fn image_config(layers: &[Descriptor]) -> serde_json::Value {
     let never = "0001-01-01T00:00:00Z";
     let digests: Vec<_> = layers.iter().map(|layer| layer.digest.as_str()).collect();

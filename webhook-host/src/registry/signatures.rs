@@ -1,5 +1,6 @@
-//! Where signatures are found beside an artefact: simple signing under the tag `sha256-….sig`,
-//! bundles among the artefact's referrers, by the registry's API or by the tag `sha256-…`.
+//! The signatures of an artefact in its repository: simple signing under the tag `sha256-….sig`,
+//! and bundles among the artefact's referrers, which the registry's API or the tag `sha256-…`
+//! lists.
 
 use super::artefact::{Descriptor, Index, Manifest, check};
 use super::client::Client;
@@ -13,12 +14,12 @@ const MAX_SIGNATURES: usize = 32;
 /// The largest payload, and the largest bundle.
 const MAX_PAYLOAD: usize = 256 << 10;
 
-/// The tag under which an artefact's simple signatures are.
+/// Returns the tag of an artefact's simple signatures.
 pub(super) fn simple_tag(digest: &Digest) -> String {
     format!("sha256-{}.sig", digest.hex())
 }
 
-/// The tag that lists referrers where a registry does not.
+/// Returns the tag that lists referrers where the registry's API does not.
 pub(super) fn referrers_tag(digest: &Digest) -> String {
     format!("sha256-{}", digest.hex())
 }

@@ -1,8 +1,8 @@
-//! Which references may be pulled, and what else they need: the HostConfig's `registries` and
-//! `verification`.
+//! Rules for references: which ones may be pulled, and which must be pinned or signed. They come
+//! from the HostConfig's `registries` and `verification`.
 //!
-//! A serving host pulls only what is listed, and in mode Enforce only what a digest pins. Commands
-//! pull what their user names; a HostConfig that lists sources holds for them too.
+//! A serving host pulls only listed references, and in mode Enforce only references with a digest.
+//! Commands pull any reference that their user names, unless the HostConfig lists sources.
 
 use super::error::{Reason, RegistryError};
 use crate::signature::{self, Material, Signed};
@@ -19,7 +19,7 @@ pub(crate) struct SourcePolicy {
 }
 
 impl SourcePolicy {
-    /// The rules for a serving host.
+    /// Returns the rules for a serving host.
     pub(crate) fn of_host(config: &HostConfigSpec) -> Self {
         Self {
             is_serving: true,
@@ -27,7 +27,7 @@ impl SourcePolicy {
         }
     }
 
-    /// The rules for a command.
+    /// Returns the rules for a command.
     pub(crate) fn of_command(config: &HostConfigSpec) -> Self {
         Self {
             registries: config.registries.clone(),
@@ -36,7 +36,7 @@ impl SourcePolicy {
         }
     }
 
-    /// Checks a reference, before anything is asked about it.
+    /// Checks a reference before any request is sent for it.
     pub(crate) fn check(&self, reference: &Reference, mode: Mode) -> Result<(), RegistryError> {
         let sources = &self.registries.sources;
         let refuse = |why: String| {
@@ -64,7 +64,7 @@ impl SourcePolicy {
         Ok(())
     }
 
-    /// Returns where a repository is asked for: its mirrors, then itself.
+    /// Returns the places to pull a repository from: its mirrors, then itself.
     pub(super) fn places(&self, repository: &Repository) -> Vec<Repository> {
         let mirrors = self.registries.mirrors.iter();
         let mut places: Vec<_> = mirrors
@@ -74,7 +74,7 @@ impl SourcePolicy {
         places
     }
 
-    /// Returns whether artefacts of a repository have to be signed, or should be.
+    /// Returns true if a rule of `verification` covers the repository, in any mode.
     pub(super) fn is_verified(&self, repository: &Repository) -> bool {
         self.verification
             .iter()

@@ -30,13 +30,13 @@ const MAX_ERROR_BODY: usize = 16 << 10;
 /// The most bytes of an answer's head.
 const MAX_HEAD: usize = 64 << 10;
 
-/// How long a connection is kept for the next request. Registries keep them for a minute or more.
+/// The time for which an idle connection is kept. Registries keep theirs for a minute or more.
 const KEEP: Duration = Duration::from_secs(20);
 
 /// The client's side of all connections.
 pub(super) struct Transport {
     tls: Arc<ClientConfig>,
-    /// How long a server may stay silent.
+    /// The longest time for which a server may send nothing.
     patience: Duration,
     idle: Mutex<HashMap<Origin, Idle>>,
 }
@@ -76,7 +76,7 @@ impl Transport {
     }
 
     /// Sends a request and reads the answer. Redirects are not followed. `from` is the registry
-    /// that the request is for, which says whether this machine may be asked.
+    /// that the request is for; it decides whether a request may go to this machine.
     pub(super) async fn exchange(
         &self,
         url: &Url,
@@ -95,7 +95,7 @@ impl Transport {
         self.send(sender, url, ask).await
     }
 
-    /// Returns whether a server on this machine speaks TLS.
+    /// Returns true if a server on this machine speaks TLS.
     pub(super) async fn speaks_tls(&self, origin: &Origin) -> Result<bool, RegistryError> {
         let stream = self.tcp(origin, origin).await?;
         match self.handshake(origin, stream).await {
@@ -162,7 +162,7 @@ impl Transport {
         }))
     }
 
-    /// Returns the addresses of a server that may be asked.
+    /// Resolves a server to the addresses that a request may go to.
     async fn resolve(
         &self,
         origin: &Origin,
@@ -228,7 +228,7 @@ impl Transport {
             sender.ready().await?;
             sender.send_request(request).await
         };
-        // A large body takes its time, and no other sign of life comes meanwhile.
+        // A large body takes time to send, during which the server sends nothing.
         let allowance = Duration::from_secs(ask.body.len() as u64 / MIN_UPLOAD);
         let response = timeout(self.patience + allowance, exchange)
             .await
@@ -300,12 +300,12 @@ impl Transport {
     }
 }
 
-/// The slowest upload that is waited for, in bytes a second.
+/// The slowest upload that does not time out, in bytes a second.
 const MIN_UPLOAD: u64 = 64 << 10;
 
 struct Body {
     bytes: Vec<u8>,
-    /// Read to its end, so that the connection can be used again.
+    /// True if the answer was read to its end, so that the connection can be used again.
     is_whole: bool,
 }
 

@@ -124,7 +124,7 @@ impl Verdict {
         differences
     }
 
-    /// Returns a policy's part; an empty one if it was not asked.
+    /// Returns a policy's part; an empty one if the policy was not asked.
     fn part(&self, name: &str) -> PolicyAnswer {
         let part = self
             .policies
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_that_comes_or_goes_is_named_by_what_it_does_to_the_answer() {
+    fn a_changed_violation_is_named_by_its_effect_on_the_answer() {
         let (clean, a) = (
             verdict(true, &json!([])),
             verdict(false, &finds("A", "Enforce")),

@@ -60,7 +60,7 @@ impl<R: BufRead> Lines<R> {
 impl<R: BufRead> Iterator for Lines<R> {
     type Item = Result<Line>;
 
-    /// Returns the next line that is not empty. An error is the reader's.
+    /// Returns the next line that is not empty. Errors come from the reader.
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let read = self.read().transpose()?;

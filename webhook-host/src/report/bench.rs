@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// A deviation between passes from which a figure says how large it is.
 const SHOWN_DEVIATION: f64 = 0.05;
 
-/// One table; in detail with percentiles, else with a note where figures may be off.
+/// Returns one table; in detail with percentiles, else with a note where figures may be off.
 pub fn text(cost: &Cost, view: View) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{} {}", cost.policy, cost.version);
@@ -123,7 +123,7 @@ fn notes(text: &mut String, noise: &Noise, view: View) {
     }
 }
 
-/// Microseconds, with the deviation of the passes where it matters: `18.2 ±7%`.
+/// Formats microseconds, with the deviation of the passes where it matters: `18.2 ±7%`.
 fn micros(figure: &Figure) -> String {
     let deviation = figure.deviation();
     let shown = number(figure.microseconds);
@@ -138,7 +138,7 @@ fn spread(figure: &Figure) -> String {
     format!("{low}-{high}")
 }
 
-/// Three digits that matter.
+/// Formats a number with three significant digits.
 fn number(micros: f64) -> String {
     if micros < 100.0 {
         format!("{micros:.1}")

@@ -8,7 +8,8 @@ use sallyport_core::report::{Detail, View, counted};
 use serde_json::json;
 use std::fmt::Write as _;
 
-/// For people: which configurations were seen, and what is wrong with each.
+/// Formats the diagnoses for people: the configurations that were checked, and the findings about
+/// each.
 pub fn text(diagnoses: &[Diagnosis], view: View) -> String {
     let is_quiet = view.detail == Detail::Quiet;
     let is_shown = |level| !is_quiet || level <= Level::Error;

@@ -1,4 +1,5 @@
-//! A table of text: columns as wide as their longest cell, and the last one as it comes.
+//! A table of text: each column is as wide as its longest cell, except the last one, which is not
+//! padded.
 
 use sallyport_core::printable::printable;
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Adds a row. What cells hold is made safe for a terminal.
+    /// Adds a row, and escapes characters in it that would be unsafe in a terminal.
     pub(super) fn add(&mut self, cells: [String; N]) {
         let cells = cells.map(|cell| printable(&cell).into_owned());
         self.rows.push(cells);

@@ -26,8 +26,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 const MEMORY_TIMEOUT: Duration = Duration::from_millis(500);
 const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Requests that may wait for memory. What their clients have sent meanwhile lies in socket and
-/// HTTP/2 buffers that are not accounted for, up to `connection::STREAM_WINDOW` each.
+/// The most requests that wait for memory at the same time. Bytes that their clients send meanwhile
+/// stay in socket and HTTP/2 buffers, up to `connection::STREAM_WINDOW` for each request, which the
+/// pools below don't count.
 const MAX_WAITING_FOR_MEMORY: usize = 128;
 
 const KIB: usize = 1024;

@@ -52,8 +52,8 @@ const MAX_TREE_BYTES: usize = 32 << 20;
 /// Bytes up to which the tree of a body is not estimated.
 const SMALL_BODY_BYTES: usize = 16 << 10;
 
-/// The longest wait for a namespace that was created a moment ago: watchers are some milliseconds
-/// behind, and publish every 50 ms.
+/// The longest wait for a namespace that was created a moment ago: watchers learn of it some
+/// milliseconds later, and publish every 50 ms.
 const NAMESPACE_WAIT: Duration = Duration::from_millis(250);
 
 /// The state that all requests share.
@@ -77,7 +77,7 @@ struct RequestHead {
     /// The body's length by `Content-Length`.
     content_length: Option<usize>,
     trace: Option<TraceContext>,
-    /// The time for the review, or the refusal of a malformed head.
+    /// The time for the review, or the refusal of a malformed `?timeout=` or Content-Type.
     time: Result<Duration, Refusal>,
 }
 
@@ -260,7 +260,7 @@ impl App {
         let answer = outcome.response.to_json();
         drop((permit, guard));
         let is_shown = self.recent.is_some() && outcome.response.denial.is_some();
-        // A denial that is only shown needs no inventory as policies saw it.
+        // The console's recent denials don't show the inventory, so the current one is enough.
         let shown = || (set.admission.inventory().as_of_now(), Summary::of(&review));
         let observed = snapshot.zip(summary).or_else(|| is_shown.then(shown));
         if let Some((inventory, request)) = observed {

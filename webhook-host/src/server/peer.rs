@@ -125,12 +125,12 @@ impl Peer {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// The in-flight slots that its requests hold; counted by `capacity`.
+    /// Returns the counter of in-flight slots that its requests hold; `capacity` counts them.
     pub(super) fn reviews(&self) -> &AtomicUsize {
         &self.reviews
     }
 
-    /// The memory permits that its bodies hold, in KiB; counted by `capacity`.
+    /// Returns the counter of memory permits that its bodies hold, in KiB; `capacity` counts them.
     pub(super) fn held_kib(&self) -> &AtomicUsize {
         &self.held_kib
     }

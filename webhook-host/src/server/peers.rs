@@ -2,10 +2,11 @@
 //! out.
 //!
 //! While there is enough, no client is limited: an API server behind a proxy opens a connection for
-//! each call. When something runs out, connections are evicted that keep the server waiting, of the
-//! address that holds most of what is scarce or that wasted most permits lately; API servers' own
-//! connections go last. A quarter of everything is reserved for API servers, where the host can
-//! recognise them: by `--api-server-cidr`, or by the certificate that `--client-ca` demands.
+//! each call. When something runs out, the server evicts connections that keep it waiting. It
+//! begins with the address that holds most of the scarce permits or that wasted most of them
+//! lately; API servers' own connections go last. A quarter of everything is reserved for API
+//! servers, where the host can recognise them: by `--api-server-cidr`, or by the certificate that
+//! `--client-ca` demands.
 //!
 //! The list of connections is locked when one opens or closes and when something runs out, and
 //! never across a wait.
@@ -145,8 +146,9 @@ impl Permits {
         })
     }
 
-    /// Waits for a permit, at most `EVICTION_INTERVAL`. Who waits longest is served first, also
-    /// before those who take one without waiting.
+    /// Waits for a permit, at most `EVICTION_INTERVAL`. The semaphores are fair: the next free
+    /// permit goes to the caller that has waited longest, even if another one calls `take` at that
+    /// moment.
     async fn wait(&self, is_api_server: bool) -> Option<Permit> {
         let one = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
         let permit = async {
@@ -195,8 +197,8 @@ impl Peers {
         })
     }
 
-    /// Waits for a permit for a new connection. Returns `None` when none is free for a second: no
-    /// connection could be evicted then.
+    /// Waits for a permit for a new connection. Returns `None` if none becomes free within a
+    /// second, which means that no connection could be evicted.
     pub(super) async fn enter(
         self: &Arc<Self>,
         address: IpAddr,
@@ -223,7 +225,7 @@ impl Peers {
     }
 
     fn admit(self: &Arc<Self>, peer: Arc<Peer>, permit: Permit) -> Ticket {
-        // Not at the first free permit, or the warning would be logged again and again.
+        // With some distance from full, so that the warning is not logged again and again.
         if self.connections.free() > self.max_connections as usize / 8 {
             self.is_full.store(false, Ordering::Relaxed);
         }
@@ -281,8 +283,8 @@ impl Peers {
             .sum()
     }
 
-    /// Evicts connections that keep the server waiting, when something has run out that `needy`
-    /// needs.
+    /// Evicts connections that keep the server waiting, because `needy` needs a permit of a kind
+    /// that has run out.
     pub(super) fn evict(&self, scarce: Scarce, needy: Option<&Peer>, metrics: &Metrics) {
         let mut open = self.open();
         let victims = self.victims(&open, scarce, needy);

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_what_arrived_however_it_was_cut() {
+    fn a_body_in_any_frames_is_joined_unchanged() {
         let body: Vec<u8> = (0..200_000_u32)
             .map(|number| number.to_be_bytes()[3])
             .collect();

@@ -1,6 +1,5 @@
-//! The deadline of a review, from the API server's `?timeout=`. It is written as Go prints
-//! durations, which for the whole seconds that API servers send (`10s`, `1m0s`) is the notation of
-//! [`units`].
+//! The deadline of a review, from the API server's `?timeout=`. Go prints that duration. For the
+//! whole seconds that API servers send (`10s`, `1m0s`), Go's notation is also that of [`units`].
 
 use sallyport_core::units;
 use std::time::Duration;

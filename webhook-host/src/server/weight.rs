@@ -9,8 +9,8 @@
 const OBJECT: usize = 640;
 const ARRAY: usize = 128;
 
-/// The bytes of each further item; of a member that fits the node (two allocations); and of a
-/// member that needs another node. Keys in ascending order fill nodes by half.
+/// The bytes of each further item; of a further member that fits into the last `BTreeMap` node (two
+/// allocations); and of a member that needs another node. Ascending keys leave nodes half full.
 const ITEM: usize = 96;
 const MEMBER: usize = 64;
 const MEMBER_IN_NEW_NODE: usize = 176;

@@ -1,7 +1,8 @@
 //! Sigstore bundles of version 0.3: a statement of in-toto in a DSSE envelope, as cosign writes it
 //! since version 3, or a signature of the artefact's manifest.
 //!
-//! cosign's statements name no repository. Those of Sallyport do, and then it has to match.
+//! cosign's statements name no repository. Sallyport's own statements do, and then the repository
+//! must match.
 
 use super::simple::names;
 use super::verify::{decode, signer};
@@ -184,7 +185,7 @@ fn of_message<'k>(
     signer(keys, signed.manifest, &signature).ok_or(Refusal::OtherKey)
 }
 
-/// The bytes that a DSSE envelope's signature is about.
+/// Returns the bytes that a DSSE envelope's signature is about.
 fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!(
         "DSSEv1 {} {payload_type} {} ",

@@ -5,7 +5,7 @@
 //! work of `registry`. Invariant: a signature counts only for the artefact and the repository that
 //! its signed text names; text that was not signed by one of the keys is never believed.
 //!
-//! Transparency logs and certificates are not looked at. An old artefact stays signed, so only a
+//! Transparency logs and certificates are not checked. An old artefact stays signed, so only a
 //! pinned digest prevents a rollback.
 
 mod bundle;
@@ -131,7 +131,7 @@ pub(crate) fn verify_any<'k>(
     })
 }
 
-/// A short name of a key, for logs and output: the SHA-256 of its SubjectPublicKeyInfo.
+/// Returns a short name of a key, for logs and output: the SHA-256 of its SubjectPublicKeyInfo.
 pub(crate) fn fingerprint(key: &PublicKey) -> String {
     Digest::of(key.der()).to_string()
 }

@@ -100,7 +100,7 @@ pub(super) fn names(name: &str, repository: &Repository) -> Result<(), Refusal> 
     }
 }
 
-/// Docker Hub has two names.
+/// Returns true if both name one repository. Docker Hub has two names.
 fn is_same(one: &Repository, other: &Repository) -> bool {
     let registry = |repository: &Repository| match repository.registry().to_string() {
         name if name == "index.docker.io" => "docker.io".to_owned(),

@@ -22,8 +22,8 @@ pub(super) fn signer<'k>(
     })
 }
 
-/// The algorithms that cosign signs with, by kind of key. With P-384 it has used SHA-256, and uses
-/// SHA-384 since version 3.
+/// Returns the algorithms that cosign signs with, by kind of key. With P-384 it has used SHA-256,
+/// and uses SHA-384 since version 3.
 fn algorithms(kind: KeyKind) -> Vec<&'static dyn VerificationAlgorithm> {
     match kind {
         KeyKind::EcdsaP256 => vec![&ECDSA_P256_SHA256_ASN1],

@@ -80,7 +80,8 @@ pub(crate) fn policies(
 /// would serve. The compiled code is cached on disk, so that the reload that follows need not
 /// compile.
 ///
-/// Nothing is pulled for a request: of a component in a registry, the reference is checked alone.
+/// Nothing is pulled for a request: if the component is in a registry, only its reference is
+/// checked.
 pub(crate) struct Check {
     pub(crate) engine: Arc<Engine>,
     pub(crate) modules: PathBuf,
@@ -149,8 +150,8 @@ impl Check {
 }
 
 impl Custom {
-    /// Loads the candidates. One that can't be loaded is broken and says why, and so does the
-    /// report of its policy.
+    /// Loads the candidates. A candidate that can't be loaded becomes a broken policy with the
+    /// reason, which its policy's report gets too.
     pub(crate) fn candidates(
         &mut self,
         loader: &Loader<'_>,

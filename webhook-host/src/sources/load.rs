@@ -24,8 +24,8 @@ const DEFAULT_CONFIG: &str = include_str!("default-config.yaml");
 pub(crate) const DEFAULT_CONFIG_IN_WORDS: &str = "no --config, so the built-in default holds: \
     environment onPrem, node ports 30000-32767, no known namespaces";
 
-/// Bytes of a module: five times what one that carries a JavaScript engine takes. Compiling takes
-/// many times that of memory.
+/// The largest module in bytes: five times the size of one that carries a JavaScript engine.
+/// Compiling takes many times as much memory.
 const MAX_MODULE: u64 = 64 << 20;
 
 /// Reads a host's configuration from a file, or returns the embedded default.
@@ -51,9 +51,9 @@ pub(crate) fn host_config(file: Option<&Path>) -> Result<HostConfigSpec> {
     Ok(HostConfig::from_value(document).with_context(name)?.spec)
 }
 
-/// Loads every ServicePolicy of a directory. One that can't be loaded is broken and says why. A
-/// file that holds no ServicePolicy at all is an error: a typo must not switch a rule off. Policies
-/// that equal those of `before` are kept.
+/// Loads every ServicePolicy of a directory. A policy that can't be loaded becomes a broken policy
+/// with the reason. A file that holds no ServicePolicy at all is an error: a typo must not switch a
+/// rule off. Policies that equal those of `before` are kept.
 pub(crate) fn policies(
     loader: &Loader<'_>,
     directory: &Path,
@@ -177,8 +177,8 @@ pub(crate) fn promoted(loader: &Loader<'_>, directory: &Path) -> Result<Vec<Arc<
     Ok(manifests.into_iter().map(load).collect())
 }
 
-/// Loads the candidates of a directory's ServicePolicies, for a host that serves. One that can't be
-/// loaded is broken and says why.
+/// Loads the candidates of a directory's ServicePolicies, for a host that serves. A candidate that
+/// can't be loaded becomes a broken policy with the reason.
 pub(crate) fn candidates(
     loader: &Loader<'_>,
     directory: &Path,
@@ -323,7 +323,7 @@ impl Loader<'_> {
     }
 }
 
-/// The bytes of a module, at most [`MAX_MODULE`].
+/// Reads a module of at most [`MAX_MODULE`] bytes.
 pub(crate) fn module_bytes(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = vec![];
     let file = File::open(file).map_err(|error| error.to_string())?;

@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 /// Most lists take less than a second.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 
-/// Returns the time after which a registry that kept back a component is asked again: from a
-/// second,
-/// doubled with each attempt, to a minute.
+/// Returns the pause before a registry that did not give a component is asked again: one second,
+/// doubled with each attempt, up to a minute.
 pub(crate) fn retry_pause(attempt: u32) -> Duration {
     Duration::from_secs(1 << attempt.min(6)).min(Duration::from_mins(1))
 }
@@ -65,7 +64,8 @@ impl Reloader {
         }
     }
 
-    /// Returns whether a registry kept back a component, so that another attempt is worth while.
+    /// Reads the files and publishes the Set. Returns true if a registry did not give a component,
+    /// so that another attempt may succeed.
     fn reload(&mut self) -> bool {
         let began = Instant::now();
         let current = self.live.admission();

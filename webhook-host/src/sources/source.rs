@@ -42,7 +42,7 @@ pub(crate) struct Set {
     /// The ServicePolicies of the cluster, loaded.
     pub(crate) custom: Custom,
     /// Components that a registry did not give, for a reason that may go away without a change of
-    /// the policies: another read is worth while.
+    /// the policies, so that another read may succeed.
     pub(crate) unreached: Vec<String>,
 }
 

@@ -4,11 +4,9 @@
 //!
 //! Polling is preferred to the kernel's notifications
 //! (docs/decisions/0004-polling-instead-of-inotify.md): it works the same for plain directories,
-//! for
-//! the links of a mounted ConfigMap or Secret and for network file systems, costs a few system
-//! calls,
-//! and has no queue that can overflow. Used by `reload` for policies, and by `cli` for certificates
-//! and `test --watch`.
+//! for the links of a mounted ConfigMap or Secret and for network file systems, costs a few system
+//! calls, and has no queue that can overflow. Used by `reload` for policies, and by `cli` for
+//! certificates and `test --watch`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -155,7 +153,7 @@ impl Watch {
         self.next_or_after(seen, look, None)
     }
 
-    /// Like `next`, and ends after the time `again` at the latest.
+    /// Like `next`, but returns true after the time `again` at the latest.
     pub(crate) fn next_or_after(
         &self,
         seen: &Fingerprint,

@@ -33,8 +33,7 @@ pub struct Status {
     /// The time when this set began to serve (RFC 3339).
     pub since: String,
     /// `sha256:…` of the set: replicas that serve the same policies, exemptions and statements
-    /// about
-    /// the cluster have the same.
+    /// about the cluster have the same.
     #[serde(default)]
     pub digest: String,
     /// The result of the last reload; absent when there was none.

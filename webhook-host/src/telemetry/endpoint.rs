@@ -68,12 +68,12 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Parses `NAME=VALUE,NAME=VALUE` with percent-encoded values, as `OTEL_RESOURCE_ATTRIBUTES` has
-/// them.
+/// Parses `NAME=VALUE,NAME=VALUE` with percent-encoded values, the notation of
+/// `OTEL_RESOURCE_ATTRIBUTES`.
 ///
 /// # Errors
 ///
-/// Names the pair that is none, without its value.
+/// Names the pair that is malformed, without its value.
 pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let pairs = text
         .split(',')
@@ -95,11 +95,11 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-/// Parses headers, as `OTEL_EXPORTER_OTLP_HEADERS` has them.
+/// Parses headers in the notation of `OTEL_EXPORTER_OTLP_HEADERS`.
 ///
 /// # Errors
 ///
-/// Names the header that is none. Its value may be secret and is left out.
+/// Names the header that is malformed. Its value may be secret and is left out.
 pub fn headers(text: &str) -> Result<HeaderMap, String> {
     let pairs = pairs(text)?.into_iter();
     pairs

@@ -78,7 +78,8 @@ pub(super) struct Span {
     pub(super) dropped_events_count: u32,
     #[prost(message, optional, tag = "15")]
     pub(super) status: Option<Status>,
-    /// The flags of `traceparent` in the lowest byte; then if the parent is of another process.
+    /// The lowest byte has the flags of `traceparent`; two higher bits say if the parent is in
+    /// another process.
     #[prost(fixed32, tag = "16")]
     pub(super) flags: u32,
 }
@@ -238,7 +239,7 @@ pub(super) struct HistogramPoint {
     pub(super) count: u64,
     #[prost(double, optional, tag = "5")]
     pub(super) sum: Option<f64>,
-    /// One more than bounds: the last is of what is above all of them.
+    /// One count more than there are bounds: the last counts the values above all bounds.
     #[prost(fixed64, repeated, tag = "6")]
     pub(super) bucket_counts: Vec<u64>,
     #[prost(double, repeated, tag = "7")]

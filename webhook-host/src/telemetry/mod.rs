@@ -1,9 +1,9 @@
 //! OpenTelemetry: a span for each sampled review, in the trace of the API server, and the metrics
 //! of `/metrics`, sent to a collector (OTLP over HTTP).
 //!
-//! Without an endpoint nothing of it runs. A request hands its review to a bounded queue and never
-//! waits; the thread `spans` makes spans of reviews, and the thread `otlp` sends spans and metrics
-//! (`sending`). Started by `cli`, fed by `server`.
+//! Without an endpoint, neither threads nor queue exist. A request puts its review into a bounded
+//! queue and never waits; the thread `spans` makes spans of reviews, and the thread `otlp` sends
+//! spans and metrics (`sending`). Started by `cli`, fed by `server`.
 
 mod client;
 mod endpoint;

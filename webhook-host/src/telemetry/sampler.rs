@@ -1,4 +1,4 @@
-//! The decision which reviews get a span: the caller's, or a share of them.
+//! Decides which reviews get a span: those that the caller samples, or a share of all.
 
 use super::random;
 use crate::trace_context::TraceContext;
@@ -32,7 +32,7 @@ impl Sampler {
         }
     }
 
-    /// Decides on one review. Those of one trace are decided alike.
+    /// Decides on one review. All reviews of one trace get the same decision.
     pub(super) fn samples(self, caller: Option<&TraceContext>) -> bool {
         match caller {
             Some(caller) if self.follows_caller => caller.is_sampled,

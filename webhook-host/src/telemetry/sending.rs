@@ -166,7 +166,7 @@ impl Signal {
         }
     }
 
-    /// Logs a failure, unless one was logged a moment ago. Returns whether it did.
+    /// Logs a failure, unless one was logged within `LOG_INTERVAL`. Returns true if it did.
     fn log(&mut self, problem: &str) -> bool {
         let logged = self.failure_logged;
         let is_due = logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL);

@@ -1,7 +1,7 @@
-//! The thread that makes spans of answered reviews, and hands them over in batches.
+//! The thread that makes spans of answered reviews, and passes them on in batches.
 //!
-//! Invariants: a request never waits for a span. Whatever finds no room, in the queue of reviews or
-//! behind batches that are not sent yet, is counted as dropped. A span quotes no more of a review
+//! Invariants: a request never waits for a span. A review that finds the queue full, and a span
+//! that finds too many unsent batches, is counted as dropped. A span quotes no more of a review
 //! than a line of the decision log does, and says nothing of the user.
 
 use super::messages::{AnyValue, ERROR, Event, KeyValue, SERVER, Span, Status};
@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-/// The spans of a request.
+/// The most spans of a request to the collector.
 pub(super) const MAX_BATCH: usize = 512;
 
-/// The batches that may wait for the one that is being sent.
+/// The most batches that wait while one is being sent.
 pub(super) const MAX_WAITING_BATCHES: usize = 4;
 
 /// The longest time that a span waits for others, unless a batch waits already.
@@ -38,13 +38,13 @@ const TICK: Duration = Duration::from_millis(100);
 /// queue has room for the reviews of 5 ms.
 const REST: Duration = Duration::from_millis(5);
 
-/// The events of a span. More policies are only counted.
+/// The most events of a span. Policies beyond that are only counted.
 const MAX_EVENTS: usize = 32;
 
-/// The rules that an attribute lists.
+/// The most rules that an attribute lists.
 const MAX_RULES: usize = 32;
 
-/// `traceparent`'s flags of a span that is sampled.
+/// The flags that `traceparent` has for a sampled span.
 const SAMPLED: u32 = 1;
 
 /// `SpanFlags`: it is known if the parent is of another process.
@@ -126,7 +126,7 @@ impl Batcher {
         }
     }
 
-    /// Returns true if no batch waits. Otherwise this one can become full meanwhile.
+    /// Returns true if no earlier batch waits. While one does, the current batch may fill up.
     fn none_waits(&self) -> bool {
         self.batches.capacity() == MAX_WAITING_BATCHES
     }
@@ -251,7 +251,7 @@ fn denying(policies: &[Arc<Policy>], evaluations: &[Evaluation]) -> AnyValue {
         .collect()
 }
 
-/// One policy's part. Only its duration is known, so its time is the answer's.
+/// Returns the event of one policy. Only its duration is known, so its time is the answer's.
 fn event(evaluation: &Evaluation, time: u64) -> Event {
     let micros = u64::try_from(evaluation.elapsed.as_micros()).unwrap_or(u64::MAX);
     let mut attributes = vec![

@@ -1,5 +1,5 @@
-//! The clients that are accepted: those with a certificate by one of the authorities and, when
-//! names are given, with one of these names.
+//! The clients that are accepted: those with a certificate that one of the authorities signed and
+//! that has one of the names, if names are given.
 //!
 //! Other clients get a TLS alert that says why: `certificate_required`, `unknown_ca`,
 //! `access_denied` and the like.

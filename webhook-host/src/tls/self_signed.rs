@@ -1,4 +1,4 @@
-//! A self-signed certificate authority and a certificate by it, made at start for local use.
+//! A self-signed certificate authority and a certificate signed by it, made at start for local use.
 
 use super::{Identity, TlsError};
 use rcgen::{

@@ -1,5 +1,5 @@
-//! The watchers' state: what is known of the cluster, and the contact of each watcher with the API
-//! server.
+//! The watchers' state: the known objects of the cluster, and the contact of each watcher with the
+//! API server.
 //!
 //! Readers take the current version without a lock and keep it for a whole review; a published
 //! version never changes. Objects stay known when contact is lost, and `Feed` then says that they

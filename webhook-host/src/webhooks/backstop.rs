@@ -1,10 +1,10 @@
 //! ValidatingAdmissionPolicies for the rules that CEL can express: the backstop, which holds while
 //! no host answers.
 //!
-//! Invariant: the backstop never denies a request that the policy allows. It lets pass what CEL
-//! can't see (who chose a port, what runs on the Nodes), what an update may keep, and everything
-//! exempt. What it lets through therefore is listed as gaps. The tests run every fixture of a
-//! policy through both. Called by `sallyport webhooks --backstop`.
+//! Invariant: the backstop never denies a request that the policy allows. It allows everything that
+//! depends on facts CEL can't see (who chose a port, what runs on the Nodes), that an update may
+//! keep, or that is exempt. It therefore lists what it does not deny as gaps. The tests run every
+//! fixture of a policy through both. Called by `sallyport webhooks --backstop`.
 
 use super::cel::{self, Condition, IN_DELETION, literal, text};
 use super::registration::Registration;

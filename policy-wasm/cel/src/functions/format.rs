@@ -227,7 +227,7 @@ fn masked(text: &str) -> String {
     }
 }
 
-/// The hyphens are optional, each by itself.
+/// Returns true for a UUID. Each hyphen is optional.
 fn is_uuid(text: &str) -> bool {
     let mut rest = text;
     for (index, digits) in [8, 4, 4, 4, 12].into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The words of Go's `netip.ParseAddr` for a text that is no IP address.
 //!
-//! Role: an administrator reads in a denial what an API server would have said. Whether a text is
-//! an address is decided by `core::net`; this module is asked about the others alone.
+//! Role: a denial contains the words that an API server would have used. `core::net` decides if a
+//! text is an address; this module explains only texts that are none.
 
 use alloc::format;
 use alloc::string::String;

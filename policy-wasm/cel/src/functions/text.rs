@@ -31,8 +31,7 @@ pub(crate) fn go_quoted(text: &str) -> String {
 }
 
 /// Writes a double as Go's `%g` does: with as few digits as it takes, and with an exponent below
-/// 1e-4
-/// and from 1e6 on.
+/// 1e-4 and from 1e6 on.
 pub(crate) fn double(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();

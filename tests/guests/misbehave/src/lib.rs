@@ -1,11 +1,9 @@
 //! A policy that misbehaves on demand: the annotation `test/do` of the Service is its command.
 //!
-//! `validate` knows `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout`, `log-and-panic`
-//! and
-//! `deny`, and
-//! `violations`, `warnings` and `patch` for answers that are too large; without the annotation it
-//! behaves. `mutate` knows the same commands, and otherwise adds the label `test/mutated`. Every
-//! answer has a warning with the number of calls of this instance.
+//! `validate` knows the commands `loop`, `panic`, `hog`, `recurse`, `descend`, `log`, `shout`,
+//! `log-and-panic` and `deny`, and `violations`, `warnings` and `patch` for answers that are too
+//! large; without the annotation it behaves. `mutate` knows the same commands, and otherwise adds
+//! the label `test/mutated`. Every answer has a warning with the number of calls of this instance.
 //!
 //! The functions that are called at load misbehave, too: `configure` by its setting, the others by
 //! commands that a test writes over compiled-in ones.

@@ -1,4 +1,4 @@
-//! Releases that can't work: nothing is changed, or what was changed goes again.
+//! Releases that can't work: either nothing is changed, or all changes are removed again.
 
 use super::release::Release;
 use crate::helm::NAMESPACE;

@@ -13,7 +13,7 @@ pub(crate) const OLDEST: u32 = 30;
 pub(crate) struct Release {
     pub(crate) cluster: Cluster,
     pub(crate) jobs: Jobs,
-    /// Of the Service. The API server calls its cluster IP, a loopback address, and this port.
+    /// The Service's port. The API server calls it at the Service's cluster IP, a loopback address.
     port: u16,
 }
 

@@ -239,7 +239,7 @@ fn defaults(instance: &Instance, ty: &Type) -> Result<Value, LoadError> {
     })
 }
 
-/// The result of a function that was called at load.
+/// Returns the result of a function that was called at load.
 fn returned(function: &str, of: &Instance, outcome: Outcome) -> Result<String, LoadError> {
     outcome.returned.map_err(|failure| {
         let why = match (failure, outcome.last_error) {

@@ -140,7 +140,7 @@ fn float(value: f64) -> Json {
     json!({NUMBER: value.to_string()})
 }
 
-/// The text of a number, which may be one that JSON lacks.
+/// Returns the text of a number, which may be one that JSON lacks.
 fn number(json: &Json) -> Option<String> {
     match json {
         Json::Number(number) => Some(number.to_string()),

@@ -1,11 +1,11 @@
 //! Break-glass: an annotation on the Service, by which a few people excuse what one request does,
 //! for a while.
 //!
-//! A request by one of these people is excused. If others carry the annotation along unchanged, it
-//! excuses only violations that the old object has too. An annotation that is expired, malformed or
-//! too far ahead grants nothing and blocks nothing by itself. Nobody else may set or change it, but
-//! everybody may remove it: that only ends a permission. A deletion is excused by the annotation
-//! that the Service has, if one of these people deletes it.
+//! A request by one of these people is excused. If others' updates keep the annotation unchanged,
+//! it excuses only violations that the old object has too. An annotation that is expired, malformed
+//! or too far ahead grants nothing and blocks nothing by itself. Other users may not set or change
+//! it, but every user may remove it, because that only ends a permission. A deletion is excused by
+//! the annotation that the Service has, if one of these people deletes it.
 
 use super::exemption::named;
 use super::request::UserInfo;
@@ -24,7 +24,7 @@ pub(super) enum Glass {
     Whole,
     /// The request is excused.
     Granted(Grant),
-    /// Somebody else carries the annotation along: violations that the old object has too are
+    /// Another user's update keeps the annotation: violations that the old object has too are
     /// excused.
     Carried,
     /// The annotation grants nothing, for this reason.

@@ -1,4 +1,4 @@
-//! Requests that no policy is asked about.
+//! Exemptions: the requests that no policy is asked about.
 //!
 //! Exemptions prevent a cluster from being locked out: whatever a policy decides, objects can be
 //! deleted, finalizers can be removed, and the API server can write its own Service.
@@ -48,7 +48,7 @@ pub enum Exemption {
 }
 
 impl Exemption {
-    /// A stable word for metrics and suites.
+    /// Returns a stable word for metrics and suites.
     pub fn name(self) -> &'static str {
         match self {
             Self::Operation => "operation",
@@ -92,8 +92,9 @@ fn deletion(request: &AdmissionRequest<'_>) -> Result<Reviewed, Exemption> {
     Ok(Reviewed::Delete)
 }
 
-/// Returns why no policy is asked about a DELETE in a namespace: it is being deleted, or that is
-/// not known. Namespaces are deleted by controllers, which are exempt; this is for whoever helps.
+/// Returns why no policy is asked about a DELETE in a namespace: the namespace is being deleted, or
+/// the host can't tell. The controllers that empty a namespace are exempt anyway; this exempts
+/// people who delete what is left.
 pub(super) fn of_namespace_of_deletion(view: &View<'_>, namespace: &str) -> Option<Exemption> {
     match view.is_terminating(namespace) {
         Some(false) => None,
@@ -264,7 +265,8 @@ struct LoadBalancer<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// `None` for text that is no Service.
+    /// Reads the parts of a Service that exemptions compare; returns `None` for text that is no
+    /// Service.
     fn of(object: &'a RawValue) -> Option<Self> {
         serde_json::from_str(object.get()).ok()
     }

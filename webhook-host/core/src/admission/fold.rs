@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_input_says_where_to_read_what_is_allowed() {
+    fn errors_of_malformed_input_name_kubectl_explain() {
         let malformed = Malformed {
             field: "spec.ports[0].nodePort".into(),
             problem: "expected integer".into(),

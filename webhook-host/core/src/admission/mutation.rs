@@ -95,7 +95,7 @@ impl<'a> Patched<'a> {
         serde_json::from_str(raw).map_err(|error| answer("the object can't be patched", error))
     }
 
-    /// The JSON Patch for the API server, if there is anything to do.
+    /// Returns the JSON Patch for the API server, if there is anything to do.
     pub(super) fn into_text(self) -> Option<String> {
         (!self.operations.is_empty()).then(|| Value::from(self.operations).to_string())
     }

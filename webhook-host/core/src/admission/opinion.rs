@@ -75,7 +75,7 @@ pub enum Divergence {
 }
 
 impl Divergence {
-    /// A stable word for metrics and logs.
+    /// Returns a stable word for metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Same => "same",

@@ -23,8 +23,7 @@ pub struct Outcome {
     /// Why no policy was asked, if none was.
     pub exemption: Option<Exemption>,
     /// The policies that were not asked because of their own exemptions, though they match and
-    /// their
-    /// `about` covers the Service.
+    /// their `about` covers the Service.
     pub exempted: Vec<(Arc<str>, Exemption)>,
     /// Why the object is no Service, if it is none (rule S16).
     pub malformed: Option<crate::service::Malformed>,
@@ -198,7 +197,7 @@ impl AdmissionResponse {
         }
     }
 
-    /// The AdmissionReview that answers the API server.
+    /// Returns the AdmissionReview that answers the API server.
     pub fn to_json(&self) -> Vec<u8> {
         let status = self.denial.as_ref().map(|denial| WireStatus {
             status: "Failure",

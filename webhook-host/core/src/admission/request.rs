@@ -18,8 +18,8 @@ const MAX_UID: usize = 128;
 /// The reason why a body is no AdmissionReview that this host can answer (HTTP 400).
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
-    /// Not JSON, or a member of the envelope has the wrong type. What the parser quotes of the body
-    /// is cut.
+    /// Not JSON, or a member of the envelope has the wrong type. The parser's quote of the body is
+    /// shortened.
     #[error("the body is no AdmissionReview: {0}")]
     Json(String),
     /// Another kind.
@@ -31,7 +31,7 @@ pub enum ReviewError {
          admissionReviewVersions"
     )]
     ApiVersion(String),
-    /// Nothing to answer.
+    /// The AdmissionReview has no request.
     #[error("request: required, but missing; an AdmissionReview without a request asks nothing")]
     NoRequest,
     /// Longer than any that an API server makes. It is not repeated.
@@ -94,7 +94,7 @@ pub struct AdmissionRequest<'a> {
     /// Null on CREATE.
     #[serde(borrow, default)]
     pub old_object: Option<&'a RawValue>,
-    /// Nothing will be stored.
+    /// True if the API server will not store the object.
     #[serde(default)]
     pub dry_run: Option<bool>,
 }
@@ -227,12 +227,12 @@ impl<'a> AdmissionRequest<'a> {
             .filter(|request| is_known && request.uid.len() <= MAX_UID)
     }
 
-    /// The namespace, empty when there is none.
+    /// Returns the namespace, empty when there is none.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
 
-    /// The name, empty when there is none yet.
+    /// Returns the name, empty when there is none yet.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }

@@ -1,9 +1,8 @@
 //! Candidates' opinions on a review that the live policies have answered already.
 //!
 //! A candidate sees what its live policy saw: the same request, set, inventory and time, and in the
-//! mutating phase the object as the live policies before it patched it. Nothing of what it says
-//! reaches the answer. Called by the host's `observers`, to which the review is handed before its
-//! answer is written.
+//! mutating phase the object as the live policies before it patched it. Its opinion never reaches
+//! the answer. Called by the host's `observers`, which get the review before its answer is written.
 
 use super::break_glass::Glass;
 use super::mutation::Patched;

@@ -28,8 +28,8 @@ const META: [&str; 11] = [
     "uid",
 ];
 
-/// The fields of a spec that an API server leaves out where they are empty. The others are pointers,
-/// whose empty values are kept, and refused.
+/// The fields of a spec that an API server leaves out where they are empty. The others are
+/// pointers, whose empty values are kept, and refused.
 const SPEC: [&str; 14] = [
     "clusterIP",
     "clusterIPs",

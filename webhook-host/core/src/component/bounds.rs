@@ -3,10 +3,10 @@
 //!
 //! A compiler takes memory and time for more than the bytes of its input: a function of 46 KB with
 //! thousands of local variables and loops takes gigabytes. So each part that can make compiling
-//! expensive has a bound here, above what the largest honest components have: those that carry a
-//! JavaScript engine (StarlingMonkey, 12 MB) or CPython (18 MB), with the numbers below. A child
-//! process with limits compiles what passes; see `child`. These bounds exist to name the problem
-//! before that.
+//! expensive has a bound here, above the numbers of the largest real components, which are given
+//! below: those that carry a JavaScript engine (StarlingMonkey, 12 MB) or CPython (18 MB). A
+//! component within these bounds is still compiled in a child process with limits (the host's
+//! `child`); the bounds serve to name the problem before that.
 //!
 //! Reading takes memory for the parts counted here alone, and time proportional to the file. Called
 //! by `component`.
@@ -237,7 +237,7 @@ impl Bound {
         self.check_in("it", found)
     }
 
-    /// `place` is the part that has it.
+    /// Checks a number against the bound. `place` is the part of the component that has it.
     fn check_in(&self, place: &str, found: u64) -> Result<(), ComponentError> {
         let Self { noun, most, fix } = self;
         if found <= *most {

@@ -224,7 +224,7 @@ impl Scope {
         }
     }
 
-    /// An export defines an item anew, under the next index.
+    /// Records an export: it defines the item once more, under the next index.
     fn export(&mut self, kind: ComponentExternalKind, index: u32) {
         match kind {
             ComponentExternalKind::Module => self.modules.push(parts(&self.modules, index)),

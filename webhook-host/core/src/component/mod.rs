@@ -180,17 +180,17 @@ impl<'a> PolicyComponent<'a> {
         Ok(())
     }
 
-    /// The file's bytes.
+    /// Returns the file's bytes.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The author's WIT with its doc comments, where the SDK embedded it.
+    /// Returns the author's WIT with its doc comments, where the SDK embedded it.
     pub fn wit(&self) -> Option<&str> {
         self.wit.as_deref()
     }
 
-    /// The author's rules in CEL, where the SDK embedded some.
+    /// Returns the author's rules in CEL, where the SDK embedded some.
     pub fn backstop(&self) -> Option<&str> {
         self.backstop.as_deref()
     }
@@ -205,12 +205,12 @@ impl<'a> PolicyComponent<'a> {
         &self.exports
     }
 
-    /// The type of its settings; `None` when it has none.
+    /// Returns the type of its settings; `None` when it has none.
     pub fn settings(&self) -> Option<&Record> {
         self.settings.as_ref()
     }
 
-    /// The digest of a file as registries write it: `sha256:…`.
+    /// Returns the digest of a file as registries write it: `sha256:…`.
     pub fn digest(bytes: &[u8]) -> String {
         let hex = Sha256::digest(bytes)
             .iter()
@@ -261,7 +261,7 @@ fn check_import(
     }
 }
 
-/// An interface of our own package must be of our version.
+/// Checks that an interface of the contract's package has the contract's version.
 fn check_version(interface: &str) -> Result<(), ComponentError> {
     let found = interface
         .strip_prefix(contract::PACKAGE)

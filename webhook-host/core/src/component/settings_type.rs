@@ -247,8 +247,8 @@ mod tests {
     use super::*;
     use wasmparser::{Parser, ValidPayload, Validator};
 
-    /// The type that a component declares which consists of these types, the last one being an
-    /// imported function's only parameter.
+    /// Returns the settings type of a component that declares these types. The last one is the only
+    /// parameter of an imported function.
     fn parameter(types: &[&[u8]]) -> Result<Type, ComponentError> {
         let last = u8::try_from(types.len()).expect("few") - 1;
         let function = [0x40, 1, 1, b'x', last, 1, 0];
@@ -279,7 +279,7 @@ mod tests {
         read.expect("it has an end")
     }
 
-    /// A pair of pairs of pairs and so on, each part of which is the same type.
+    /// Returns a pair of pairs of pairs and so on, each part of which is the same type.
     fn pairs(levels: u8) -> Result<Type, ComponentError> {
         let first: &[u8] = &[0x6f, 2, 0x7d, 0x7d];
         let more: Vec<[u8; 4]> = (0..levels)

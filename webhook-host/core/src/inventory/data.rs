@@ -87,7 +87,7 @@ impl TryFrom<RawPortRange> for PortRangeData {
 }
 
 impl Default for PortRangeData {
-    /// The API server's own default.
+    /// Returns the default of the API server's own flag.
     fn default() -> Self {
         Self {
             from: 30000,
@@ -131,7 +131,7 @@ pub struct NamespaceData {
 }
 
 impl Default for NamespaceData {
-    /// A namespace without labels and annotations that is not being deleted.
+    /// Returns a namespace without labels and annotations that is not being deleted.
     fn default() -> Self {
         Self {
             labels: BTreeMap::new(),

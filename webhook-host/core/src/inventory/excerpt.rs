@@ -2,8 +2,8 @@
 //! that the review can be replayed.
 //!
 //! The shape is that of [`InventoryData`], but counts stand for Nodes and Pods that are alike: a
-//! cluster of 5,000 Nodes takes as much room as one of a single Node. It stands
-//! in the record of a review.
+//! cluster of 5,000 Nodes takes as much room as one of a single Node. It is part of a review's
+//! record.
 
 use super::{
     ClusterData, ContainerPortData, EnvironmentData, Inventory, InventoryData, NamespaceData,
@@ -171,8 +171,8 @@ fn most(count: u32) -> usize {
 }
 
 impl Pods {
-    /// The selected Pods in groups. A group that two selectors select is listed once: Pods that are
-    /// alike are selected all or none.
+    /// Returns the selected Pods in groups. A group that two selectors select is listed once: Pods
+    /// that are alike are selected all or none.
     fn selected(view: &View<'_>, namespace: &str, selectors: &[&[Pair]]) -> Option<Vec<Self>> {
         let mut groups = BTreeMap::<_, (Vec<ContainerPortData>, u32)>::new();
         // An empty selector shows if Pods are known at all.

@@ -105,7 +105,7 @@ impl Object {
         }
     }
 
-    /// Namespace and name; the first is empty for what has none.
+    /// Returns namespace and name; the namespace is empty for cluster-scoped objects.
     fn key(&self) -> (&str, &str) {
         match self {
             Self::Namespace { name, .. } | Self::Node { name, .. } => ("", name),
@@ -196,7 +196,8 @@ impl Known {
         Some(self.namespaces.get(namespace)?.terminating)
     }
 
-    /// Empty until all Nodes were listed once, because they may have different providers.
+    /// Returns the providers of all Nodes. It returns none until all Nodes were listed once,
+    /// because they may have different providers.
     pub(super) fn providers(&self) -> Vec<Provider> {
         if self.all_nodes {
             self.nodes.providers()
@@ -205,7 +206,7 @@ impl Known {
         }
     }
 
-    /// `None` until all Pods were listed once.
+    /// Returns the Pods; `None` until all Pods were listed once.
     pub(super) fn pods(&self) -> Option<&Pods> {
         self.all_pods.then_some(&*self.pods)
     }

@@ -83,8 +83,8 @@ impl From<InventoryData> for Inventory {
 }
 
 impl Inventory {
-    /// An inventory of what is published. Of the data, what an operator says about the cluster
-    /// counts; its objects don't.
+    /// Returns the inventory that watchers publish. It takes the operator's statements about the
+    /// cluster from `data`, and ignores the objects there.
     pub fn of_cluster(data: &InventoryData, current: Arc<Current>) -> Self {
         Self {
             profile: Profile::from(&data.cluster),
@@ -167,8 +167,8 @@ impl View<'_> {
         self.known.is_terminating(namespace)
     }
 
-    /// A namespace without its annotations, as policies see it; one that is not known has its name
-    /// label all the same.
+    /// Returns a namespace as policies see it, without its annotations. A namespace that is not
+    /// known still has its name label.
     pub fn namespace(&self, name: &str) -> Namespace {
         match self.known.labels(name) {
             Some(labels) => Namespace {
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_look_alike_are_told_once_until_the_last_of_them_is_gone() {
+    fn equal_pods_are_listed_once_until_the_last_is_gone() {
         let mut cluster = Cluster::new();
         let pods = ["x", "y", "z"].map(|name| Event::Apply(pod("a", name, "web")));
         cluster.apply(pods.into_iter().chain([Event::Listed(Kind::Pods)]));

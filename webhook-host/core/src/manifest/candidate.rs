@@ -1,8 +1,9 @@
 //! `spec.candidate` of a ServicePolicy: a next version, tried on real requests before it may decide
 //! any.
 //!
-//! A candidate is a policy of the same name that differs in what its manifest states here. It never
-//! decides: a serving host asks it after the answer was given, and suites and checks do not ask it.
+//! A candidate has the name of its policy and differs only in what its manifest states here. It
+//! never decides: a serving host asks it after the answer was given, and suites and checks do not
+//! ask it.
 
 use super::module::Module;
 use schemars::JsonSchema;

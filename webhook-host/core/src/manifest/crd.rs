@@ -2,8 +2,8 @@
 //! read the file format.
 //!
 //! A structural schema can't refuse unknown keys: an API server prunes them, and `kubectl` refuses
-//! them before. Everything else that [`ServicePolicy::from_value`] refuses, the schema refuses too,
-//! but for the settings, whose type is the component's.
+//! them before. The schema refuses everything else that [`ServicePolicy::from_value`] refuses,
+//! except for the settings, whose type only the component knows.
 
 use super::service_policy::PURPOSE;
 use super::{ServicePolicy, ServicePolicySpec, ServicePolicyStatus};
@@ -19,7 +19,7 @@ impl ServicePolicy {
     /// `servicepolicies.sallyport.dev`.
     pub const CRD_NAME: &'static str = "servicepolicies.sallyport.dev";
 
-    /// The definition that makes an API server serve ServicePolicies.
+    /// Returns the definition that makes an API server serve ServicePolicies.
     ///
     /// # Panics
     ///
@@ -96,7 +96,7 @@ fn root() -> Value {
     })
 }
 
-/// A type's schema as an API server wants it.
+/// Returns a type's schema as an API server wants it.
 fn structural<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::openapi3().with(|settings| {
         settings.inline_subschemas = true;

@@ -1,9 +1,10 @@
-//! `spec.exemptions`. Those of a HostConfig are requests that no policy is asked about, and the
-//! users who may use break-glass. Those of a ServicePolicy are requests that this policy alone is
-//! not asked about.
+//! The exemptions (`spec.exemptions`) of a HostConfig and of a ServicePolicy. A HostConfig lists
+//! the requests that no policy is asked about, and the users who may use break-glass. A
+//! ServicePolicy lists the requests that this policy alone is not asked about.
 //!
-//! An exemption is a permission, so that everything but a Service's name is compared exactly. None
-//! goes by a label or an annotation of the Service alone: whoever writes the Service writes these.
+//! An exemption is a permission, so everything but a Service's name is compared exactly. No
+//! exemption depends on a label or an annotation of the Service alone, because anybody who writes
+//! the Service can set those.
 
 use super::names::{
     AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject, wide,
@@ -32,8 +33,8 @@ pub struct Exemptions {
 }
 
 impl Default for Exemptions {
-    /// The namespaces that Kubernetes itself owns: a policy must not be able to break the cluster's
-    /// own services.
+    /// Returns the default: the namespaces that Kubernetes itself owns, because a policy must not
+    /// be able to break the cluster's own services.
     fn default() -> Self {
         Self {
             namespaces: Namespace::of_kubernetes(),

@@ -19,7 +19,7 @@ pub enum Module {
 }
 
 impl Module {
-    /// The path of what was written, from the manifest's root.
+    /// Returns the path of what was written, from the manifest's root.
     pub fn field(&self) -> &'static str {
         match self {
             Self::File(_) => "spec.module.file",
@@ -27,7 +27,7 @@ impl Module {
         }
     }
 
-    /// The file's name, when the component is a file.
+    /// Returns the file's name, when the component is a file.
     pub fn file(&self) -> Option<&str> {
         match self {
             Self::File(file) => Some(file),
@@ -35,7 +35,7 @@ impl Module {
         }
     }
 
-    /// The reference, when the component is in a registry.
+    /// Returns the reference, when the component is in a registry.
     pub fn oci(&self) -> Option<&Reference> {
         match self {
             Self::File(_) => None,

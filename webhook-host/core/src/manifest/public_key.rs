@@ -37,18 +37,18 @@ pub enum KeyKind {
 }
 
 impl PublicKey {
-    /// The kind.
+    /// Returns the kind.
     pub fn kind(&self) -> KeyKind {
         self.kind
     }
 
-    /// The key as its algorithm writes it: the uncompressed point, the 32 bytes of Ed25519, the
-    /// RSAPublicKey of RFC 8017.
+    /// Returns the key as its algorithm writes it: the uncompressed point, the 32 bytes of Ed25519,
+    /// the RSAPublicKey of RFC 8017.
     pub fn bytes(&self) -> &[u8] {
         &self.der[self.start..]
     }
 
-    /// The SubjectPublicKeyInfo, in DER.
+    /// Returns the SubjectPublicKeyInfo, in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }

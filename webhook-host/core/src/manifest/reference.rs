@@ -1,8 +1,8 @@
 //! References to artefacts in OCI registries: `registry/repository:tag@sha256:…`.
 //!
-//! The grammar is that of the distribution specification with Docker's form of the whole, but
-//! nothing is assumed: a reference names its registry, and a tag or a digest. Invariant: every
-//! value can be asked of a registry as it stands.
+//! The grammar is that of the distribution specification, with Docker's form of a complete
+//! reference but without its defaults: a reference names its registry, and a tag or a digest.
+//! Invariant: a registry can be asked for every value as it stands.
 
 use super::names::checked_text;
 use crate::excerpt::excerpt;
@@ -126,12 +126,12 @@ impl Repository {
         ))
     }
 
-    /// The registry.
+    /// Returns the registry.
     pub fn registry(&self) -> &Host {
         &self.registry
     }
 
-    /// The name within the registry.
+    /// Returns the name within the registry.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -184,12 +184,12 @@ pub struct Host {
 }
 
 impl Host {
-    /// The name, or the address; an address of IPv6 in brackets.
+    /// Returns the name, or the address; an address of IPv6 in brackets.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port, where one is written.
+    /// Returns the port, where one is written.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
@@ -252,7 +252,7 @@ fn is_host(name: &str) -> bool {
 pub struct Tag(String);
 
 impl Tag {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -298,7 +298,7 @@ impl Digest {
         &self.0
     }
 
-    /// The 64 digits alone.
+    /// Returns the 64 digits alone.
     pub fn hex(&self) -> &str {
         &self.0[Self::PREFIX.len()..]
     }

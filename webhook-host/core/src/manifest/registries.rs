@@ -1,8 +1,8 @@
 //! `spec.registries` and `spec.verification` of a HostConfig: which registries components may come
 //! from, by which way, and whose signatures they need.
 //!
-//! Invariant: nothing is allowed by default. A pattern can't match more than its author could
-//! read off it: `*` stands only at the end, for everything below a repository's path.
+//! Invariant: nothing is allowed by default. A pattern matches only what its author can see in it:
+//! `*` stands only at the end, for everything below a repository's path.
 
 use super::names::checked_text;
 use super::public_key::PublicKey;
@@ -163,7 +163,7 @@ pub struct RepositoryPrefix {
 }
 
 impl RepositoryPrefix {
-    /// The repository of this path and `name`.
+    /// Returns the repository of this path and `name`.
     ///
     /// # Errors
     ///

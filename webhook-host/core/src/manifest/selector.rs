@@ -1,9 +1,8 @@
 //! `spec.match.namespaceSelector` of a ServicePolicy: metav1.LabelSelector, checked as an API
 //! server checks one (k8s.io/apimachinery `pkg/apis/meta/v1/validation`).
 //!
-//! Invariant: a selector that was read has only keys and values that a namespace can have. The
-//! policy would be asked about no namespace otherwise, or about more than it should, and nothing
-//! would say so.
+//! Invariant: a selector that was read has only keys and values that a namespace can have. Any
+//! other selector would silently match no namespace, or more than its author meant.
 
 use super::is_label;
 use super::names::{LabelKey, LabelValue};
@@ -107,7 +106,7 @@ impl NamespaceSelector {
         self.keys().any(|key| key != NAME_LABEL)
     }
 
-    /// The keys of the labels that have a say.
+    /// Returns the keys of the labels that decide what it selects.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         let expressions = self
             .match_expressions
@@ -119,7 +118,7 @@ impl NamespaceSelector {
             .map(LabelKey::as_str)
     }
 
-    /// The selector as Kubernetes' own type.
+    /// Returns the selector as Kubernetes' own type.
     pub(super) fn to_kubernetes(&self) -> LabelSelector {
         let labels = self
             .match_labels

@@ -1,5 +1,5 @@
-//! `kind: ServicePolicy`: which component runs, with which settings, on what, and what its opinion
-//! is worth.
+//! `kind: ServicePolicy`: the component that runs, its settings, the requests that it is asked
+//! about, and the effect of its violations.
 //!
 //! Invariant: a manifest that was read holds only usable values. Every value that a user writes is
 //! checked where it is read, so that its error has its path.
@@ -206,7 +206,7 @@ impl Match {
             .is_some_and(NamespaceSelector::goes_by_labels)
     }
 
-    /// The keys of the labels that have a say.
+    /// Returns the keys of the namespace labels that decide what it matches.
     pub fn compared_labels(&self) -> impl Iterator<Item = &str> {
         self.namespace_selector
             .iter()
@@ -244,8 +244,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A thousand times what an ordinary review takes, room for a Service of the largest size that
-    /// etcd stores, and an answer with a violation for each of some thousand ports.
+    /// Returns the default limits: a thousand times the time of an ordinary review, memory for the
+    /// largest Service that etcd stores, and room for an answer with a violation for each of some
+    /// thousand ports.
     fn default() -> Self {
         Self {
             deadline: Millis::new(50),
@@ -284,7 +285,7 @@ impl ServicePolicy {
         Ok(Self { metadata, spec })
     }
 
-    /// The manifest of the live policy alone, and that of its candidate, if it has one.
+    /// Returns the manifest of the live policy alone, and that of its candidate, if it has one.
     #[must_use]
     pub fn split(mut self) -> (Self, Option<Self>) {
         let candidate = self.spec.candidate.take();

@@ -103,7 +103,7 @@ pub struct Evaluations {
     pub at: Timestamp,
 }
 
-/// RFC 3339, as `metav1.Time`.
+/// Returns the schema of a time: RFC 3339, as in `metav1.Time`.
 fn time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "format": "date-time"})
 }

@@ -3,7 +3,7 @@
 //!
 //! The author writes them beside the policy, `policy!` embeds the file in the component as the
 //! custom section `sallyport:backstop`, and the host reads it when it loads the policy. A file that
-//! can't be used is a load error, so that its author sees it at the first `sallyport test`. The CEL
+//! can't be used is a load error, which its author sees at the first `sallyport test`. The CEL
 //! itself is not compiled here: the API server does that.
 
 use super::LoadError;

@@ -159,7 +159,7 @@ fn about(description: &Description) -> Vec<String> {
         .collect()
 }
 
-/// `package:name/world` of the author's WIT.
+/// Returns `package:name/world` of the author's WIT.
 fn world_name(wit: &str) -> Option<String> {
     let package = parse_wit(wit)?;
     let world = &author_world(&package)?.name;

@@ -1,4 +1,4 @@
-//! Keys of annotations and labels that a policy compares, by what its description says
+//! The keys of annotations and labels that a policy compares, as its description lists them
 //! (`compares`).
 
 use wildmatch::WildMatch;

@@ -1,8 +1,8 @@
 //! The reasons why a policy can't be used, for people and for programs: each problem with the part
 //! of the manifest that it is about.
 //!
-//! Invariant: a text that a component chose is cut before it gets here, and so is the number of
-//! problems.
+//! Invariant: texts that a component chose are shortened before they get here, and the number of
+//! problems is limited.
 
 use crate::component::ComponentError;
 use crate::contract::verdict::SettingsError;
@@ -64,17 +64,17 @@ struct Stated {
 }
 
 impl LoadError {
-    /// A problem of the component.
+    /// Creates the error of a problem in the component.
     pub fn component(message: impl Into<String>) -> Self {
         Self::new(Subject::Component, shortened(message.into()))
     }
 
-    /// A problem of a field of the manifest, such as `spec.limits.memory`.
+    /// Creates the error of a problem in a field of the manifest, such as `spec.limits.memory`.
     pub fn field(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Subject::Field(path.into()), message)
     }
 
-    /// A problem of the settings as a whole.
+    /// Creates the error of a problem in the settings as a whole.
     pub fn settings(message: impl Into<String>) -> Self {
         Self::new(Subject::Settings(String::new()), message)
     }
@@ -99,7 +99,8 @@ impl LoadError {
         }
     }
 
-    /// Says that the policy is a candidate. What it states itself is below `spec.candidate`.
+    /// Says that the policy is a candidate. The fields that the candidate states itself are named
+    /// below `spec.candidate`.
     #[must_use]
     pub fn in_candidate(self, stated: &Candidate) -> Self {
         let stated = Stated {

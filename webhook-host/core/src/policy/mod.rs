@@ -34,8 +34,8 @@ use std::time::{Duration, Instant};
 
 /// Asks the component of one policy. Called by [`Policy`] alone.
 pub trait Evaluate: Send + Sync {
-    /// Asks one question on a fresh instance, within the policy's own
-    /// limits and the question's deadline.
+    /// Asks one question on a fresh instance, within the policy's own limits and the question's
+    /// deadline.
     fn evaluate(&self, question: &Question<'_>) -> Answer;
 
     /// Returns true while the policy is not asked, because it missed its deadline several times in
@@ -176,7 +176,7 @@ pub enum EvaluationError {
 }
 
 impl EvaluationError {
-    /// A stable word for metrics and suites.
+    /// Returns a stable word for metrics and suites.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Deadline(_) => "deadline",
@@ -236,7 +236,7 @@ impl std::fmt::Debug for Policy {
 }
 
 impl Policy {
-    /// A policy that can be asked.
+    /// Creates a policy that can be asked.
     pub fn new(manifest: ServicePolicy, loaded: Loaded) -> Self {
         Self {
             name: manifest.metadata.name.as_str().into(),
@@ -245,7 +245,7 @@ impl Policy {
         }
     }
 
-    /// A policy that can't be loaded.
+    /// Creates a policy that can't be loaded.
     pub fn broken(manifest: ServicePolicy, error: LoadError) -> Self {
         Self {
             name: manifest.metadata.name.as_str().into(),
@@ -310,8 +310,8 @@ impl Policy {
         self.evaluator()?.configured_per_instance()
     }
 
-    /// Returns true if it wants to be asked. What a broken policy wants is not known: it is asked,
-    /// and answers with its error.
+    /// Returns true if the policy's description asks for these requests. A broken policy has no
+    /// description, so it is always asked, and answers with its error.
     pub fn wants(&self, function: Phase, operation: Operation, resource: Resource) -> bool {
         self.description().is_none_or(|description| {
             description.phases.contains(&function)
@@ -340,7 +340,7 @@ impl Policy {
             || facts.compares_keys_of(wanted, service, old)
     }
 
-    /// The keys of annotations and of labels that it compares.
+    /// Returns the keys of annotations and of labels that it compares.
     pub fn compared_keys(&self) -> Option<(&Keys, &Keys)> {
         self.loaded
             .as_ref()

@@ -77,7 +77,7 @@ pub enum Level {
 }
 
 impl Subject {
-    /// A file that can't be read.
+    /// Creates the report of a file that can't be read.
     pub fn unread(source: &str, problem: String) -> Self {
         let findings = vec![Finding::unjudged("", problem, 1)];
         let (source, policies) = (source.to_owned(), BTreeSet::new());
@@ -121,7 +121,7 @@ impl Finding {
         }
     }
 
-    /// `field: message; fix`, as a denial says it.
+    /// Returns `field: message; fix`, as a denial has it.
     pub fn sentence(&self) -> String {
         let sentence = sentence(&excerpt(&self.field), &self.message, &self.fix);
         printable(&cut(&sentence, MAX_MESSAGE)).into_owned()
@@ -146,7 +146,8 @@ impl CheckReport {
             .count()
     }
 
-    /// 0 clean, 1 violations (where it is strict, warnings too), 2 something could not be judged.
+    /// Returns 0 without findings, 1 for violations (in strict mode for warnings too), and 2 if
+    /// something could not be judged.
     pub fn exit_code(&self) -> u8 {
         let warned = self.strict && self.count(Level::Warning) > 0;
         match (self.count(Level::Unjudged), self.count(Level::Error)) {
@@ -157,7 +158,7 @@ impl CheckReport {
     }
 }
 
-/// For people: what is wrong, then one line of summary.
+/// Formats the report for people: the findings, then one line of summary.
 pub fn text(report: &CheckReport, view: View) -> String {
     let mut text = String::new();
     for subject in &report.subjects {
@@ -302,7 +303,7 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// For programs.
+/// Formats the report as JSON.
 pub fn json(report: &CheckReport) -> String {
     let value = json!({
         "exitCode": report.exit_code(),

@@ -9,7 +9,7 @@ use crate::printable::printable;
 use crate::suite::TestReport;
 use std::path::Path;
 
-/// One command for each finding.
+/// Returns one command for each finding.
 pub fn commands(report: &CheckReport) -> String {
     let all = report.subjects.iter().flat_map(|subject| {
         subject
@@ -21,7 +21,7 @@ pub fn commands(report: &CheckReport) -> String {
         .collect()
 }
 
-/// One command for each case that failed, and for each suite that can't be run.
+/// Returns one command for each case that failed, and for each suite that can't be run.
 pub fn failures(report: &TestReport) -> String {
     let mut text = String::new();
     for suite in &report.suites {

@@ -9,7 +9,7 @@ use crate::printable::{printable, printable_json};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// The report of one run.
+/// Returns the report of one run.
 pub fn code_quality(report: &CheckReport) -> String {
     let all = report.subjects.iter().flat_map(|subject| {
         let findings = subject.findings.iter();

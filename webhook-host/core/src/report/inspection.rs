@@ -7,7 +7,8 @@ use crate::printable::printable;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// One line a fact, then the settings, with long defaults in detail; or a line with the name.
+/// Returns one line for each fact, then the settings, with long defaults in detail; or a line with
+/// the name.
 pub fn text(inspection: &Inspection, detail: Detail) -> String {
     if detail == Detail::Quiet {
         return format!("{} {}\n", inspection.name, inspection.version);
@@ -142,7 +143,7 @@ fn properties(text: &mut String, schema: &Value, depth: usize, detail: Detail) {
     }
 }
 
-/// A default in at most one line.
+/// Returns a default in at most one line.
 fn short(default: &str) -> String {
     const SHOWN: usize = 72;
     match default.char_indices().nth(SHOWN) {
@@ -151,7 +152,7 @@ fn short(default: &str) -> String {
     }
 }
 
-/// A type in a few words.
+/// Returns a type in a few words.
 pub fn kind(schema: &Value) -> String {
     if let Some(cases) = schema.get("enum").and_then(Value::as_array) {
         let cases: Vec<_> = cases

@@ -23,12 +23,12 @@ pub fn shown(text: &str) -> String {
     printable(&excerpt(text)).into_owned()
 }
 
-/// A number with a word that agrees with it: `1 error`, `2 errors`.
+/// Returns a number with a word that agrees with it: `1 error`, `2 errors`.
 pub fn counted(count: usize, word: &str) -> String {
     counted_as(count, word, &format!("{word}s"))
 }
 
-/// A number with one of two words: `1 policy`, `2 policies`.
+/// Returns a number with one of two words: `1 policy`, `2 policies`.
 pub fn counted_as(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -134,7 +134,7 @@ const HOST: [(&str, &str); 7] = [
     ),
 ];
 
-/// The id of a finding's kind. A policy's warnings have one of their own.
+/// Returns the id of a finding's kind. A policy's warnings have one of their own.
 pub(super) fn id(finding: &Finding) -> String {
     let Finding {
         rule,
@@ -152,7 +152,7 @@ pub(super) fn id(finding: &Finding) -> String {
     }
 }
 
-/// The subject of a kind of findings.
+/// Returns the subject of a kind of findings.
 pub(super) fn description(id: &str) -> String {
     let shipped = SHIPPED
         .iter()

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// The report of one run.
+/// Returns the report of one run.
 pub fn sarif(report: &CheckReport) -> String {
     let all = || {
         report.subjects.iter().flat_map(|subject| {
@@ -91,7 +91,7 @@ fn location(subject: &Subject, finding: &Finding) -> Value {
     location
 }
 
-/// A file name as a relative URI reference (RFC 3986).
+/// Returns a file name as a relative URI reference (RFC 3986).
 fn uri(file: &str) -> String {
     let file = file.strip_prefix("./").unwrap_or(file);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);

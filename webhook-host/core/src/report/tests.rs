@@ -37,7 +37,7 @@ pub fn summary(report: &TestReport) -> String {
     format!("{passed} passed, {failed} failed")
 }
 
-/// The names of the cases, a line each, with their places.
+/// Returns the names of the cases, a line each, with their places.
 pub fn list(suites: &[Suite], filter: &str) -> String {
     let mut text = String::new();
     for suite in suites {
@@ -49,7 +49,7 @@ pub fn list(suites: &[Suite], filter: &str) -> String {
     text
 }
 
-/// The names of the cases, for programs.
+/// Returns the names of the cases, for programs.
 pub fn json_list(suites: &[Suite], filter: &str) -> String {
     let of = |suite: &Suite| {
         let case = |(_, case): (usize, &Case)| json!({"name": case.name, "line": case.line});
@@ -90,7 +90,7 @@ fn case_lines(
     }
 }
 
-/// The logged lines. Those of a stack trace stay lines, indented.
+/// Returns the logged lines. Those of a stack trace stay lines, indented.
 fn log(case: &CaseReport) -> impl Iterator<Item = String> {
     case.log.iter().map(|(policy, line)| {
         let lines: Vec<_> = line.message.split('\n').map(printable).collect();

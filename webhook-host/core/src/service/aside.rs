@@ -1,8 +1,8 @@
 //! Decodes an object as a foreign type, except for one member, which is decoded as a type of ours.
 //!
-//! `managedFields` are read as far as any caller needs them, and every other field of `ObjectMeta`
-//! is still checked by its own type. Nothing is read twice, nor held in between.
-//! Called by the parent module and `managed`.
+//! Of `managedFields` only the parts that callers need are read; every other field of `ObjectMeta`
+//! is still checked by its own type. The object is decoded in one pass, without a copy of the
+//! member in between. Called by the parent module and `managed`.
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
@@ -10,8 +10,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The object without the member, and the member; when it stands twice, the last one, as
-/// everywhere.
+/// Returns the object without the member, and the member. If the member occurs twice, the last one
+/// counts, as everywhere.
 pub(super) fn aside<'de, D, Rest, Member>(
     deserializer: D,
     name: &'static str,

@@ -244,7 +244,7 @@ impl Texts {
         Ok(())
     }
 
-    /// A list of short texts.
+    /// Checks a list of short texts.
     fn list(
         &mut self,
         field: &str,
@@ -258,7 +258,7 @@ impl Texts {
         Ok(())
     }
 
-    /// Labels, or a selector of such.
+    /// Checks labels, or a label selector.
     fn labels(
         &mut self,
         field: &str,

@@ -45,7 +45,8 @@ fn fields<'de, T: Deserialize<'de>>() -> BTreeSet<String> {
     fields.iter().map(|field| plain(field)).collect()
 }
 
-/// The fields of a member that has one struct, as the contract's records have them: in place of it.
+/// Replaces a member that has a struct of its own by that struct's fields, because the contract's
+/// records are flat.
 fn flat<'de, T: Deserialize<'de>>(fields: BTreeSet<String>, member: &str) -> BTreeSet<String> {
     let inner = self::fields::<T>();
     let others = fields.into_iter().filter(|field| field != member);
@@ -58,7 +59,7 @@ fn plain(name: &str) -> String {
     name.replace('-', "").to_lowercase()
 }
 
-/// The fields of a record of the contract, but for those that only the contract has.
+/// Returns the fields of a record of the contract, but for those that only the contract has.
 fn record(interface: &str, name: &str, own: &[&str]) -> BTreeSet<String> {
     let mut resolve = Resolve::default();
     let mut source = SourceMap::default();

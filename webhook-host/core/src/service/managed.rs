@@ -1,8 +1,8 @@
 //! The fields of `spec` that clients set, from `metadata.managedFields`.
 //!
-//! The API server never records there what it allocates. What it defaults it does record, but for
-//! server-side apply (seen on 1.20 and 1.36). Only the fields that policies need are kept: managers
-//! may own anything, and a tree takes many times its text.
+//! The API server never records there the values that it allocates. It does record its defaults,
+//! except under server-side apply (seen on 1.20 and 1.36). Only the fields that policies need are
+//! kept: managers may own anything, and a tree takes many times its text.
 
 use super::aside::aside;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;

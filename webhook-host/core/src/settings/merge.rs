@@ -23,7 +23,7 @@ pub fn merge(
     merge_record(settings, Some(defaults), written, "")
 }
 
-/// All values, or all errors.
+/// Returns all values, or all errors.
 fn all<T>(results: impl Iterator<Item = Result<T, Errors>>) -> Result<Vec<T>, Errors> {
     let (mut values, mut errors) = (vec![], vec![]);
     for result in results {
@@ -183,7 +183,7 @@ fn read_list(item: &Type, value: &Json, path: &str) -> Result<Value, Errors> {
     Ok(Value::List(items))
 }
 
-/// The case that a text names, in WIT's spelling.
+/// Returns the case that a text names, in WIT's spelling.
 fn read_case<'a>(
     cases: impl IntoIterator<Item = &'a String>,
     value: &Json,

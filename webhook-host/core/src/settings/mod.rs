@@ -1,10 +1,11 @@
 //! The settings of a policy: their type as the component declares it, and values of that type.
 //!
 //! Role: a component declares a record `settings`; [`crate::component`] reads its type, [`merge`]
-//! merges a manifest's YAML over the policy's defaults, [`schema`] writes the JSON Schema. What
-//! runs components converts [`Value`] to and from its own values. So no policy carries a parser or
-//! a schema. Invariants: a type is finite and has at most [`MAX_PARTS`] parts; every kind of type
-//! that can't be settings (resources, streams, results) was refused when the component was read.
+//! merges a manifest's YAML over the policy's defaults, [`schema`] writes the JSON Schema. The
+//! runtime of components converts [`Value`] to and from its own values. So no policy carries a
+//! parser or a schema. Invariants: a type is finite and has at most [`MAX_PARTS`] parts; every kind
+//! of type that can't be settings (resources, streams, results) was refused when the component was
+//! read.
 //!
 //! One mapping of names, here and nowhere else: WIT's kebab-case is camelCase in manifests, the
 //! four types of a Service are Kubernetes' own words, and a `list<tuple<string, T>>` is a mapping.
@@ -108,7 +109,7 @@ pub enum Value {
 }
 
 impl Integer {
-    /// The smallest and the largest value.
+    /// Returns the smallest and the largest value.
     pub fn bounds(self) -> (i128, i128) {
         match self {
             Self::S8 => (i8::MIN.into(), i8::MAX.into()),
@@ -124,8 +125,8 @@ impl Integer {
 }
 
 impl Type {
-    /// The `T` of a `list<tuple<string, T>>`, which manifests write as a mapping, given the type of
-    /// the list's items.
+    /// Returns the `T` of a `list<tuple<string, T>>`, which manifests write as a mapping, given the
+    /// type of the list's items.
     fn mapped(item: &Self) -> Option<&Self> {
         match item {
             Self::Tuple(pair) => match pair.as_slice() {
@@ -192,7 +193,7 @@ impl Value {
         })
     }
 
-    /// The value as a manifest would write it.
+    /// Returns the value as a manifest would write it.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Bool(value) => (*value).into(),
@@ -240,7 +241,7 @@ fn json_list(items: &[Value]) -> serde_json::Value {
     }
 }
 
-/// An integer of any of the types, all of which fit into JSON's numbers.
+/// Returns an integer of any of the types, all of which fit into JSON's numbers.
 fn json_integer(value: i128) -> serde_json::Value {
     i64::try_from(value).map_or_else(
         |_| u64::try_from(value).map_or(serde_json::Value::Null, Into::into),

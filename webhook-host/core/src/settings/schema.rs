@@ -27,7 +27,8 @@ pub fn schema(settings: &Record, defaults: &Setting, wit: Option<&str>) -> Value
     schema
 }
 
-/// Every property with a default carries it; one that has a default is not required.
+/// Adds the default to every property that has one. Properties of a nested record that has a
+/// default are no longer required.
 fn add_defaults(schema: &mut Value, defaults: &Value) {
     let (Some(properties), Some(defaults)) = (
         schema.get_mut("properties").and_then(Value::as_object_mut),
@@ -86,7 +87,7 @@ impl Docs {
     }
 }
 
-/// The author's package; what it takes from the contract stays unresolved.
+/// Returns the author's package; what it takes from the contract stays unresolved.
 pub(crate) fn parse(wit: &str) -> Option<UnresolvedPackage> {
     let mut source = SourceMap::new();
     source.push_str("policy.wit", wit);
@@ -136,7 +137,7 @@ impl Schema<'_> {
         }
     }
 
-    /// The author's type of a list's items, an option's value or a tuple's part.
+    /// Returns the author's type of a list's items, an option's value or a tuple's part.
     fn inner(&self, wit: Option<TypeId>, index: usize) -> Option<TypeId> {
         match &self.docs?.def(wit?).kind {
             TypeDefKind::List(ty) | TypeDefKind::Option(ty) => id(ty),
@@ -190,7 +191,7 @@ impl Schema<'_> {
             "additionalProperties": false})
     }
 
-    /// The doc comment of a record's field and the author's type of it.
+    /// Returns the doc comment of a record's field and the author's type of it.
     fn field(&self, wit: Option<TypeId>, name: &str) -> (Option<String>, Option<TypeId>) {
         let record = self.docs.zip(wit).map(|(docs, wit)| &docs.def(wit).kind);
         let Some(TypeDefKind::Record(record)) = record else {

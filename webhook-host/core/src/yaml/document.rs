@@ -89,7 +89,7 @@ pub(super) fn compose(
     }
 }
 
-/// libyaml-safer 0.3 panics at a tag that a comma follows without a blank, which Go refuses, too.
+/// Refuses a tag that a comma follows without a blank, as Go does: libyaml-safer 0.3 panics at it.
 fn refuse_tags_before_commas(text: &str, first_line: usize) -> Result<(), YamlError> {
     let suspect = |word: &str| {
         word.find('!')

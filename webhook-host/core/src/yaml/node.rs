@@ -39,7 +39,7 @@ impl Keys {
 }
 
 impl Located {
-    /// A node at a line, from 1.
+    /// Creates a node at a line, from 1.
     pub(super) fn new(line: usize, node: Node) -> Self {
         Self {
             line: u32::try_from(line).unwrap_or(u32::MAX),

@@ -32,7 +32,7 @@ struct ListMeta {
 }
 
 impl<'a> Objects<'a> {
-    /// The objects of a file's text.
+    /// Creates the objects of a file's text.
     pub fn new(text: &'a str) -> Self {
         Self {
             documents: Documents::new(text),
@@ -41,7 +41,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// An object that belongs to no list, or the first item of a list.
+    /// Returns an object that belongs to no list, or the first item of a list.
     fn document(&mut self, document: Located) -> Option<Result<Located, Refused>> {
         if document.get("items").is_none() {
             return Some(checked(document));
@@ -125,7 +125,7 @@ fn refuse(node: Located, problem: &str) -> Result<Located, Refused> {
     })
 }
 
-/// A member that is a text and not empty.
+/// Returns a member that is a text and not empty.
 fn text<'a>(node: &'a Located, key: &str) -> Option<&'a str> {
     node.get(key)
         .and_then(Located::text)

@@ -56,7 +56,7 @@ impl Scalar<'_> {
     }
 }
 
-/// The value of a scalar without quotes and tag.
+/// Parses a scalar without quotes and tag.
 fn plain(text: &str) -> Result<Value, String> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
@@ -97,12 +97,12 @@ fn dotted(text: &str) -> Result<Value, String> {
     }
 }
 
-/// An integer in Go's notation, or a decimal number.
+/// Parses an integer in Go's notation, or a decimal number.
 fn number(text: &str) -> Option<Value> {
     integer(text).or_else(|| is_decimal(text).then(|| float(text)).flatten())
 }
 
-/// Go's `strconv.ParseInt` with base 0, then `ParseUint`.
+/// Parses an integer as Go's `strconv.ParseInt` with base 0 does, then as `ParseUint`.
 fn integer(text: &str) -> Option<Value> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (digits, radix) = match unsigned.as_bytes() {
@@ -150,8 +150,8 @@ fn is_float(text: &str) -> bool {
     integer(&text.replace('_', "")).is_none()
 }
 
-/// A decimal number as it arrives at the API server: Go writes a float without fraction as an
-/// integer, which is then read as one. `None` where it overflows.
+/// Parses a decimal number to the value that arrives at the API server: Go writes a float without
+/// fraction as an integer, which is then read as one. `None` where it overflows.
 pub(super) fn float(text: &str) -> Option<Value> {
     let number: f64 = text.parse().ok()?;
     if !number.is_finite() {

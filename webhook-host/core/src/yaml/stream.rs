@@ -30,7 +30,7 @@ enum Format {
 }
 
 impl<'a> Documents<'a> {
-    /// The documents of a file's text.
+    /// Creates the documents of a file's text.
     pub fn new(text: &'a str) -> Self {
         let rest = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let format = if rest.trim_start().starts_with('{') {

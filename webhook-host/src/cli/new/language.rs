@@ -34,7 +34,7 @@ struct Limits {
 }
 
 impl Language {
-    /// The folder with its templates.
+    /// Returns the folder with its templates.
     fn folder(self) -> &'static str {
         match self {
             Self::Rust => "rust/",

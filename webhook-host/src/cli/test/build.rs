@@ -12,15 +12,15 @@ pub(super) struct Build {
 }
 
 impl Build {
-    /// One command in the current directory.
+    /// Creates one command in the current directory.
     pub(super) fn here(command: &str) -> Self {
         Self {
             commands: vec![(PathBuf::from("."), command.to_owned())],
         }
     }
 
-    /// The commands of the suites below the paths, each once. Suites that can't be read have none;
-    /// the run reports them.
+    /// Returns the commands of the suites below the paths, each once. Suites that can't be read
+    /// have none; the run reports them.
     pub(super) fn of_suites(paths: &[PathBuf]) -> Self {
         let (files, _) = suites::find(paths);
         let mut commands = vec![];

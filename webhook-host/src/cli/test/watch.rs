@@ -1,9 +1,9 @@
 //! `sallyport test --watch`: builds and tests again whenever a file changes.
 //!
-//! Files are polled, and read when two looks in a row agree (`sources::watch`). A file that changes
+//! Files are polled, and read when two polls in a row agree (`sources::watch`). A file that changes
 //! while the build runs may have been written by its author or by the build itself. It causes one
 //! more round; if it changes in that build, too, it is the build's own and is no longer watched. So
-//! no change is missed, and no build causes itself for ever.
+//! no change is missed, and no build triggers itself for ever.
 
 use super::build::{self, Build};
 use super::{Round, TestArgs};

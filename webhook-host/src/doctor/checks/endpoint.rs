@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use std::net::IpAddr;
 
 impl At<'_> {
-    /// A loopback address is right for a static manifest: the host runs beside each API server.
+    /// Checks the address. A loopback address is right for a static manifest: the host runs beside
+    /// each API server.
     pub(super) fn endpoint(&self, configuration: &Configuration) -> Vec<Finding> {
         let config = &self.webhook.client_config;
         let (level, field, found, why, fix) = match (&config.service, &config.url) {

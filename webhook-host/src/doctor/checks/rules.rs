@@ -107,7 +107,8 @@ impl At<'_> {
         asks.then(|| self.finding(level, &field, "webhook-limit-scope", texts))
     }
 
-    /// One finding for a wildcard, whatever it includes: the fix is the same for all of that.
+    /// Returns at most one finding for a wildcard, because all resources that it includes have the
+    /// same fix.
     fn broad<'a>(
         &self,
         rule: &RuleWithOperations,

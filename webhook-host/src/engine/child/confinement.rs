@@ -65,8 +65,8 @@ mod linux {
             checked(unsafe { libc::setrlimit(resource, &raw const limit) })
         };
         let [no, yes]: [libc::c_ulong; 2] = [0, 1];
-        // SAFETY: numbers only. Nothing in this process owns one of the descriptors that are
-        // closed: it has just begun.
+        // SAFETY: the arguments are numbers. No value in this process owns one of the descriptors
+        // that are closed, because the process has just begun.
         unsafe {
             // Missing in kernels before 5.9. There, only descriptors that the parent marked so are
             // closed on exec.

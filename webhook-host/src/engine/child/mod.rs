@@ -207,7 +207,7 @@ impl Limits {
         })
     }
 
-    /// Returns how many of so many threads the memory is enough for.
+    /// Returns the number of threads, at most `most`, for which the memory is enough.
     fn threads(self, most: usize) -> usize {
         let fit = usize::try_from(self.memory / MEMORY_PER_THREAD).unwrap_or(usize::MAX);
         fit.min(most).max(1)
@@ -245,7 +245,7 @@ impl Limits {
     }
 }
 
-/// A function that is called once if a compilation takes longer than a time.
+/// A function that is called once if a compilation takes longer than a given time.
 #[derive(Clone, Copy)]
 pub(super) struct Slow<'a> {
     pub(super) after: Duration,
@@ -264,7 +264,7 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    /// Returns what reviews can spare.
+    /// Returns the resources for a compilation beside reviews: one thread of lower priority.
     pub(super) fn beside_reviews(slot: Bytes) -> Self {
         Self {
             slot,
@@ -273,7 +273,7 @@ impl Resources {
         }
     }
 
-    /// Returns all that a process has which serves nobody.
+    /// Returns the resources for a compilation in a process that serves no reviews: all processors.
     pub(super) fn alone(slot: Bytes) -> Self {
         Self {
             slot,
@@ -283,8 +283,8 @@ impl Resources {
     }
 }
 
-/// Compiles a component in a child process, its settings baked in if `snapshot` says so. `slow` is
-/// told if it takes long.
+/// Compiles a component in a child process, its settings baked in if `snapshot` says so. Calls
+/// `slow` if it takes long.
 ///
 /// # Errors
 ///
@@ -337,8 +337,8 @@ pub(super) fn compile(
     })
 }
 
-/// Lets a child do a job. If the memory is too little for large functions that several threads
-/// compile at the same time, another child does it with one.
+/// Gives a job to a child. If the memory is too little for several threads that compile large
+/// functions at the same time, a second child compiles with one thread.
 fn converse(
     limits: Limits,
     job: &Job<'_>,
@@ -482,7 +482,7 @@ fn exit_failure(child: &mut Child, limits: Limits, error: &io::Error) -> Failure
     signal_failure(status, limits).unwrap_or_else(|| Failure::Answer(error.to_string()))
 }
 
-/// Returns the failure that the signal says by which a child ended.
+/// Returns the failure that the signal indicates by which a child ended.
 #[cfg(unix)]
 fn signal_failure(status: ExitStatus, limits: Limits) -> Option<Failure> {
     use std::os::unix::process::ExitStatusExt as _;
@@ -496,7 +496,8 @@ fn signal_failure(status: ExitStatus, limits: Limits) -> Option<Failure> {
     })
 }
 
-/// Windows has no signals: a process that crashes ends with a status that is a negative number.
+/// Returns the failure of a child on Windows, which has no signals: a process that crashes ends
+/// with a negative status.
 #[cfg(not(unix))]
 fn signal_failure(status: ExitStatus, _: Limits) -> Option<Failure> {
     let crashed = status.code().is_some_and(|code| code < 0);

@@ -32,14 +32,15 @@ pub type PolicyCheck = Arc<dyn Fn(ServicePolicy) -> Result<Vec<String>, LoadErro
 /// Concurrent checks. Each takes a processor for up to about a second, to compile.
 const MAX_CONCURRENT_CHECKS: usize = 1;
 
-/// Checks that run or wait. More are allowed unchecked, as they would be after waiting.
+/// The most checks that run or wait. Further ServicePolicies are allowed unchecked, just as they
+/// would be if they had waited until the deadline.
 const MAX_PENDING_CHECKS: usize = 16;
 
 /// The largest ServicePolicy in bytes: the largest object that etcd takes by default.
 const MAX_SERVICE_POLICY_BYTES: usize = 3 << 19;
 
-/// The largest tree of a ServicePolicy, in estimated bytes, since it is loaded beside another large
-/// body. Enough for settings with some 5,000 namespaces.
+/// The largest tree of a ServicePolicy, in estimated bytes. It is small, because another large body
+/// may be parsed at the same time, and is enough for settings with some 5,000 namespaces.
 const MAX_SERVICE_POLICY_TREE: usize = 8 << 20;
 
 /// Runs the check on tokio's blocking threads, which serve no reviews.

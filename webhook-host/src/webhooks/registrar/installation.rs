@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 /// The ClusterRole's name in `deploy/base`.
 pub const INSTALLATION: &str = "sallyport-installation";
 
-/// The annotation that holds the installation. Any value holds; it says why.
+/// The annotation that holds the installation. Any value sets the hold; the value is the reason
+/// that people read.
 pub const HOLD: &str = "sallyport.dev/hold";
 
 /// The ClusterRole of one installation.
@@ -78,7 +79,7 @@ impl Installation {
         }
     }
 
-    /// The ClusterRole's name.
+    /// Returns the ClusterRole's name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -22,7 +22,7 @@ const QUIET_PERIOD: Duration = Duration::from_secs(6);
 /// The polling interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Time in which somebody else may make a deleted object again.
+/// The time after which the removal fails if another program still creates deleted objects again.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// All objects of the registration with one name.

@@ -32,9 +32,9 @@ use sallyport_core::policy::Policy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Seconds. An evaluation takes well under a millisecond; what takes seconds is a lost connection,
-/// and every write to a Service waits for it. Mutating calls come one after the other, so that they
-/// have less.
+/// The timeouts in seconds. An evaluation takes well under a millisecond. When a call takes
+/// seconds, the connection is lost, and every write to a Service waits for the timeout. Mutating
+/// webhooks are called one after the other, so theirs is shorter.
 const MUTATING_TIMEOUT: i32 = 2;
 const VALIDATING_TIMEOUT: i32 = 3;
 
@@ -64,7 +64,7 @@ pub struct Options {
     /// The authorities of the host's certificate; `None` when somebody else writes them, or the
     /// system's roots apply.
     pub ca_bundle: Option<CaBundle>,
-    /// The `failurePolicy` of the validating webhook.
+    /// The `failurePolicy` of the validating webhook for creations and updates.
     pub on_failure: OnFailure,
     /// True when kube-system is reviewed, too, unless the exemptions say otherwise.
     pub include_kube_system: bool,
@@ -77,7 +77,7 @@ pub struct Options {
     pub match_conditions: bool,
 }
 
-/// `failurePolicy` of the validating webhook; the others always fail open.
+/// The `failurePolicy` of the webhook for creations and updates; all others are `Ignore`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
     /// The request is refused.
@@ -172,8 +172,8 @@ impl Registration<'_> {
         }
     }
 
-    /// Returns the webhook for deletions. It fails open, and those that end a deletion are never
-    /// sent where the API server supports match conditions.
+    /// Returns the webhook for deletions. It fails open. Where the API server supports match
+    /// conditions, requests that only finish a deletion are not sent.
     fn of_deletions(&self) -> ValidatingWebhook {
         ValidatingWebhook {
             name: DELETIONS.to_owned(),
@@ -315,7 +315,8 @@ impl Registration<'_> {
 
     fn operations(&self, phase: Phase, resource: Resource) -> Vec<String> {
         let wanted = |operation| {
-            // Only some users may set the break-glass annotation, whatever the policies are about.
+            // Only some users may set the break-glass annotation, whatever the policies' `about`
+            // covers.
             let guards = phase == Phase::Validating
                 && self.exemptions.break_glass.is_some()
                 && !self.policies.is_empty();
