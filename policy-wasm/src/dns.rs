@@ -44,12 +44,14 @@ fn is_number(label: &[u8]) -> bool {
     }
 }
 
-/// Returns true if every label of a normal name has only letters, digits, `-` and `_`.
+/// Returns true if every label of a normal name has only letters, digits, `-` and `_`, no `-` at an
+/// end, and at most 63 of them.
 pub fn is_valid(name: &str) -> bool {
     let of_host = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-    name.as_bytes()
-        .split(|byte| *byte == b'.')
-        .all(|label| !label.is_empty() && label.iter().all(of_host))
+    name.as_bytes().split(|byte| *byte == b'.').all(|label| {
+        let ends_well = label.first() != Some(&b'-') && label.last() != Some(&b'-');
+        matches!(label.len(), 1..=63) && ends_well && label.iter().all(of_host)
+    })
 }
 
 /// A suffix of names in settings: `.example.com` is every name below example.com, `example.com`

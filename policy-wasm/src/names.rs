@@ -83,26 +83,65 @@ fn check_annotation(path: String, key: &str, is_key: bool, errors: &mut Vec<Sett
     }
 }
 
+/// Checks classes of load balancers: the API server admits a name as a label's key has it, such as
+/// `service.k8s.aws/nlb` or `tailscale`.
+pub fn classes(path: &str, classes: &[String], errors: &mut Vec<SettingsError>) {
+    for (i, found) in classes.iter().enumerate() {
+        class(format!("{path}[{i}]"), found, errors);
+    }
+}
+
+/// Checks one class of load balancers.
+pub fn class(path: String, found: &str, errors: &mut Vec<SettingsError>) {
+    if let Some(problem) = inexact(found) {
+        errors.push(SettingsError::new(path, problem));
+    } else if !is_key(found, KeyKind::Label) {
+        let problem = format!(
+            "{} can be no loadBalancerClass, so that it has no effect; write it as \
+             example.com/name",
+            quote(found)
+        );
+        errors.push(SettingsError::new(path, problem));
+    }
+}
+
+/// Checks the value of a label, in which `*` may stand for any characters.
+pub fn label_value_pattern(path: String, value: &str, errors: &mut Vec<SettingsError>) {
+    if !value.is_empty() && !is_name(value, |byte| byte == b'*') {
+        let problem = format!(
+            "{} can be no label's value, so that it has no effect; correct or remove it",
+            quote(value)
+        );
+        errors.push(SettingsError::new(path, problem));
+    }
+}
+
 /// Checks texts that are compared exactly: none is empty, has blanks at an end, or a `*`, which
 /// would stand for itself.
 pub fn exact(path: &str, texts: &[String], errors: &mut Vec<SettingsError>) {
     for (i, found) in texts.iter().enumerate() {
-        let problem = if found.is_empty() {
-            "must not be empty; remove it".to_owned()
-        } else if found.bytes().any(|byte| byte == b'*') {
-            format!(
-                "{} is compared exactly, so that it matches nothing; write each without patterns",
-                quote(found)
-            )
-        } else if has_blanks(found) {
-            format!(
-                "{} has blanks at an end, so that it matches nothing; remove them",
-                quote(found)
-            )
-        } else {
-            continue;
-        };
-        errors.push(SettingsError::new(format!("{path}[{i}]"), problem));
+        if let Some(problem) = inexact(found) {
+            errors.push(SettingsError::new(format!("{path}[{i}]"), problem));
+        }
+    }
+}
+
+/// Returns why a text that is compared exactly matches nothing.
+pub(crate) fn inexact(found: &str) -> Option<String> {
+    if found.is_empty() {
+        Some("must not be empty; remove it".to_owned())
+    } else if found.bytes().any(|byte| byte == b'*') {
+        Some(format!(
+            "{} is compared exactly, so that it matches nothing; write each without patterns",
+            quote(found)
+        ))
+    } else if has_blanks(found) {
+        Some(format!(
+            "{} has blanks at an end, so that it matches nothing; remove them",
+            quote(found)
+        ))
+    } else {
+        None
     }
 }
 
@@ -112,7 +151,7 @@ fn has_blanks(found: &str) -> bool {
 }
 
 /// Returns true for a label of RFC 1123.
-fn is_label(found: &str) -> bool {
+pub(crate) fn is_label(found: &str) -> bool {
     let bytes = found.as_bytes();
     let inner = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     let end = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
@@ -237,6 +276,39 @@ mod tests {
         assert!(exact("Tailscale.com/Expose").is_empty() && exact("plain").is_empty());
         for key in ["tailscale.com/*", "", "a/b/c", "\u{441}ost"] {
             assert_eq!(exact(key), ["key"], "{key}");
+        }
+    }
+
+    #[test]
+    fn classes_and_patterns_of_values_are_what_kubernetes_admits() {
+        let class = |text: &str| paths(|errors| class("c".to_owned(), text, errors));
+        for text in [
+            "service.k8s.aws/nlb",
+            "tailscale",
+            "io.cilium/node",
+            "a/B_c",
+        ] {
+            assert!(class(text).is_empty(), "{text}");
+        }
+        for text in [
+            "",
+            "bad class",
+            "tailscale ",
+            "a/b/c",
+            "A.b/c",
+            "-x",
+            "a/",
+            "/a",
+            "a/*",
+        ] {
+            assert_eq!(class(text), ["c"], "{text}");
+        }
+        let value = |text: &str| paths(|errors| label_value_pattern("v".to_owned(), text, errors));
+        for text in ["", "true", "tr*", "*"] {
+            assert!(value(text).is_empty(), "{text}");
+        }
+        for text in ["a b", "true ", "-x"] {
+            assert_eq!(value(text), ["v"], "{text}");
         }
     }
 

@@ -106,6 +106,17 @@ impl Policy for ClusterIpInternal {
         names::labels("selectors", &settings.selectors, &mut errors);
         names::labels("namespaceLabels", &settings.namespace_labels, &mut errors);
         names::exact("names", &settings.names, &mut errors);
+        for (i, name) in settings.names.iter().enumerate() {
+            let is_of_word = |byte: u8| byte.is_ascii_graphic();
+            if !name.bytes().all(is_of_word) && name.trim_ascii() == name {
+                let problem = format!(
+                    "{} is no word that a port's name can have, so that it has no effect; use \
+                     letters, digits and `-`",
+                    quote(name)
+                );
+                errors.push(SettingsError::new(format!("names[{i}]"), problem));
+            }
+        }
         if errors.is_empty() {
             Ok(Self(settings))
         } else {

@@ -79,6 +79,18 @@ impl Policy for ExposureAnnotations {
             {
                 names::annotation_pattern(format!("{list}[{i}].key"), &denied.key, &mut errors);
             }
+            for (i, denied) in rows.iter().enumerate() {
+                for (key, _) in denied.unless.iter().flatten() {
+                    let path = format!("{list}[{i}].unless[{}]", quote(key));
+                    names::annotation(path, key, &mut errors);
+                }
+            }
+        }
+        for (i, denied) in settings.denied_labels.iter().enumerate() {
+            for (j, value) in denied.values.iter().flatten().enumerate() {
+                let path = format!("deniedLabels[{i}].values[{j}]");
+                names::label_value_pattern(path, value, &mut errors);
+            }
         }
         if errors.is_empty() {
             Ok(Self(settings))

@@ -6,8 +6,8 @@
 //! that. Only the type ExternalName is judged; an `externalName` that another type leaves unused is
 //! dormant (S11), and judged here once the type changes.
 
-use sallyport_facts::metadata_services::METADATA_SERVICES;
-use sallyport_policy::dns::{Suffix, is_address, is_below, is_in, is_valid, last_label, normal};
+use sallyport_facts::aliases::{self, Never};
+use sallyport_policy::dns::{Suffix, is_valid, last_label, normal};
 use sallyport_policy::prelude::*;
 
 policy!(ExternalNames, "policy.wit", backstop = "backstop.yaml");
@@ -19,34 +19,6 @@ pub struct ExternalNames {
     /// In lower case.
     cluster_domains: Vec<String>,
 }
-
-/// Last labels inside a cluster. `kubernetes.default` is found along a Pod's search path,
-/// `db.shop.svc` too; the namespaces are those that every cluster has. None of these is a top-level
-/// domain.
-const INTERNAL: [&str; 6] = [
-    "svc",
-    "pod",
-    "default",
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-];
-/// The domain of the Services that a set of clusters shares (KEP-1645, the Multi-Cluster Services
-/// API).
-const CLUSTER_SET: &str = "clusterset.local";
-
-/// RFC 6761, and what /etc/hosts of the usual distributions makes of it: `localhost.localdomain`,
-/// `localhost6.localdomain6`, `ip6-localhost`. None of these is a top-level domain.
-const LOCALHOST: [&str; 8] = [
-    "localhost",
-    "localdomain",
-    "localhost4",
-    "localdomain4",
-    "localhost6",
-    "localdomain6",
-    "ip6-localhost",
-    "ip6-loopback",
-];
 
 impl Policy for ExternalNames {
     type Settings = Settings;
@@ -74,6 +46,11 @@ impl Policy for ExternalNames {
                     errors.push(SettingsError::new(format!("allowedSuffixes[{i}]"), message))
                 }
             }
+        }
+        if settings.cluster_domains.is_empty() {
+            const PROBLEM: &str = "an empty list lets aliases lead into this cluster by its \
+                domain; name that, such as cluster.local";
+            errors.push(SettingsError::new("clusterDomains", PROBLEM));
         }
         let mut cluster_domains = Vec::with_capacity(settings.cluster_domains.len());
         for (i, text) in settings.cluster_domains.iter().enumerate() {
@@ -135,9 +112,9 @@ impl ExternalNames {
         }
         let mut permits = self.allowed.iter().filter(|suffix| suffix.matches(name));
         if self.is_internal(name)
-            && !permits
-                .clone()
-                .any(|suffix| self.is_internal(&suffix.domain) || is_of_cluster(&suffix.domain, 0))
+            && !permits.clone().any(|suffix| {
+                self.is_internal(&suffix.domain) || aliases::is_of_cluster(&suffix.domain, 0)
+            })
         {
             return told(
                 "is a name inside the cluster",
@@ -167,48 +144,23 @@ impl ExternalNames {
     }
 
     fn is_internal(&self, name: &str) -> bool {
-        INTERNAL.iter().any(|label| is_below(name, label))
-            || is_in(name, CLUSTER_SET)
-            || is_of_cluster(name, 2)
-            || self
-                .cluster_domains
-                .iter()
-                .any(|domain| is_in(name, domain))
+        aliases::is_internal(name, &self.cluster_domains)
     }
-}
-
-/// Returns true for a name as Kubernetes gives it to a Service or a Pod, in some cluster whose
-/// domain ends in `.local`, as `cluster.local` does: `name.namespace.svc.other.local`. At least
-/// `before` labels stand before `svc` or `pod`, and at least two after it.
-fn is_of_cluster(name: &str, before: usize) -> bool {
-    let (mut index, mut found) = (0, None);
-    for label in name.as_bytes().split(|byte| *byte == b'.') {
-        if found.is_none() && index >= before && matches!(label, b"svc" | b"pod") {
-            found = Some(index);
-        }
-        index += 1;
-    }
-    last_label(name) == b"local" && found.is_some_and(|found| index > found + 2)
 }
 
 /// Returns the problem with a name that no setting allows, and its fix.
 fn never(name: &str) -> Option<(&'static str, &'static str)> {
-    if is_address(name) {
-        return Some(("is an IP address, not a name", "use a DNS name"));
-    }
-    if LOCALHOST.iter().any(|domain| is_in(name, domain)) {
-        return Some((
+    Some(match aliases::never(name)? {
+        Never::Address => ("is an IP address, not a name", "use a DNS name"),
+        Never::Localhost => (
             "is whatever machine asks for it",
             "use the name of the host that is meant",
-        ));
-    }
-    let is_metadata = METADATA_SERVICES
-        .iter()
-        .any(|service| service.is_called(name));
-    is_metadata.then_some((
-        "is a cloud's metadata service, which hands out credentials",
-        "use another name",
-    ))
+        ),
+        Never::Metadata => (
+            "is a cloud's metadata service, which hands out credentials",
+            "use another name",
+        ),
+    })
 }
 
 /// Parses an allowed suffix.

@@ -1,4 +1,5 @@
 use super::*;
+use sallyport_facts::metadata_services::METADATA_SERVICES;
 use sallyport_policy::testing::*;
 
 fn policy(allowed: &[&str], domains: &[&str]) -> Result<ExternalNames, Vec<SettingsError>> {

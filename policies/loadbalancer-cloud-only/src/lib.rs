@@ -8,6 +8,7 @@
 mod environment;
 
 use environment::{Served, clouds};
+use sallyport_facts::nodes::INFRASTRUCTURE;
 use sallyport_facts::{keys, reach};
 use sallyport_policy::prelude::*;
 use settings::{Environment, OnUnknown, Quantifier};
@@ -44,15 +45,19 @@ impl Policy for LoadBalancerCloudOnly {
     }
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingsError>> {
-        let lists = [
-            ("schemes", &settings.schemes),
-            ("allowedClasses", &settings.allowed_classes),
-        ];
         let mut errors = vec![];
-        for (name, list) in lists {
-            names::exact(name, list, &mut errors);
-        }
+        names::exact("schemes", &settings.schemes, &mut errors);
+        names::classes("allowedClasses", &settings.allowed_classes, &mut errors);
         let is_url = |scheme: &String| scheme.bytes().any(|byte| matches!(byte, b':' | b'/'));
+        for (i, scheme) in settings.schemes.iter().enumerate() {
+            if let Some(known) = other_case(scheme) {
+                let problem = format!(
+                    "{} matches nothing, since schemes are compared exactly; write {known}",
+                    quote(scheme)
+                );
+                errors.push(SettingsError::new(format!("schemes[{i}]"), problem));
+            }
+        }
         for (i, scheme) in settings
             .schemes
             .iter()
@@ -86,6 +91,12 @@ impl Policy for LoadBalancerCloudOnly {
             |service| self.judge(service, review),
         )
     }
+}
+
+/// Returns the infrastructure whose name is the same in another case.
+fn other_case(scheme: &str) -> Option<&'static str> {
+    let is_it = |name: &&str| *name != scheme && name.eq_ignore_ascii_case(scheme);
+    INFRASTRUCTURE.iter().map(|row| row.name).find(is_it)
 }
 
 impl LoadBalancerCloudOnly {

@@ -4,7 +4,7 @@
 //! type LoadBalancer is left to its author, and to the rules.
 
 use super::LoadBalancerExposure;
-use super::sources::Ranges;
+use sallyport_facts::ranges::Ranges;
 use sallyport_policy::prelude::*;
 
 pub(crate) fn complete(policy: &LoadBalancerExposure, review: &Review) -> Mutation {

@@ -5,6 +5,7 @@
 
 use super::LoadBalancerExposure;
 use super::settings::{Extra, Settings};
+use sallyport_facts::classes::{Class, Reach};
 use sallyport_facts::internal::{self, CONTROLLERS, Controller, Public};
 use sallyport_facts::nodes;
 use sallyport_facts::voids::{BESIDE, Voided, Voiding, voiding};
@@ -23,19 +24,20 @@ pub(crate) fn controllers(
         }
     }
     for (i, extra) in settings.extra.iter().enumerate() {
+        let path = format!("extra[{i}].key");
         if extra.key.is_empty() {
-            errors.push(SettingsError::new(
-                format!("extra[{i}].key"),
-                "must not be empty; remove it",
-            ));
+            errors.push(SettingsError::new(path, "must not be empty; remove it"));
+        } else {
+            names::annotation(path, &extra.key, errors);
         }
     }
+    names::classes("internalClasses", &settings.internal_classes, errors);
     for (i, class) in settings.internal_classes.iter().enumerate() {
-        if class.is_empty() {
-            errors.push(SettingsError::new(
-                format!("internalClasses[{i}]"),
-                "must not be empty; remove it",
-            ));
+        let is_external = |known: &Class| known.name == class && known.reach == Reach::External;
+        let mut classes = CONTROLLERS.iter().flat_map(|controller| controller.classes);
+        if classes.any(is_external) {
+            let problem = format!("{} makes a public load balancer; remove it", quote(class));
+            errors.push(SettingsError::new(format!("internalClasses[{i}]"), problem));
         }
     }
     controllers

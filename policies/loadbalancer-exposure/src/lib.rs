@@ -81,11 +81,12 @@ impl Policy for LoadBalancerExposure {
                 "S05 would deny them; name other blocks",
             ));
         }
-        if set.load_balancer_class.as_deref() == Some("") {
-            errors.push(SettingsError::new(
-                "setOnCreate.loadBalancerClass",
-                "must not be empty; remove it",
-            ));
+        if let Some(class) = &set.load_balancer_class {
+            names::class(
+                "setOnCreate.loadBalancerClass".to_owned(),
+                class,
+                &mut errors,
+            );
         }
         if set.internal && set.load_balancer_class.is_some() {
             let problem =

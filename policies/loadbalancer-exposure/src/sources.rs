@@ -8,12 +8,10 @@ use super::LoadBalancerExposure;
 use super::internal::annotation;
 use super::settings::RequireSourceRanges;
 use sallyport_facts::Controller;
-use sallyport_facts::internal::{CONTROLLERS, Enforces, SOURCE_RANGES};
-use sallyport_facts::voids::{BESIDE, Voided, voiding};
+use sallyport_facts::internal::{Enforces, SOURCE_RANGES};
+use sallyport_facts::ranges::{FIELD, Ranges, voids};
 use sallyport_policy::net::{Cidr, Share, cover_the_world, shares};
 use sallyport_policy::prelude::*;
-
-const FIELD: &str = "spec.loadBalancerSourceRanges";
 
 /// The beginning of the keys of ranges that admit too many.
 const TOO_WIDE: &str = "sourceRange:";
@@ -160,11 +158,7 @@ impl LoadBalancerExposure {
             },
         };
         for (family, other, is_v6) in [("IPv4", "IPv6", false), ("IPv6", "IPv4", true)] {
-            let is_named = ranges
-                .list
-                .iter()
-                .any(|range| Cidr::parse(range.text).is_some_and(|block| block.is_v6() == is_v6));
-            if is_named || !service.has_family(family) {
+            if !ranges.open_families(service).contains(&family) {
                 continue;
             }
             let message = format!(
@@ -228,44 +222,23 @@ impl LoadBalancerExposure {
     }
 }
 
-/// Adds a violation for each annotation that voids the ranges: of the controllers that serve the
-/// Service, or of all where they are not known, and of what runs beside any of them.
+/// Adds a violation for each annotation that voids the ranges.
 fn judge_voids(
     review: &Review,
     service: &Service,
-    controllers: Option<&[&Controller]>,
+    controllers: Option<&[&'static Controller]>,
     verdict: &mut Verdict,
 ) {
-    let mut judge = |by: &str| {
-        for voiding in voiding(service, review.old_service.as_ref(), Voided::Ranges, by) {
-            let (row, found) = (voiding.row, voiding.found);
-            let message = format!(
-                "{} {}, so that source ranges do not certainly hold",
-                quote(found),
-                row.cause.text()
-            );
-            let key = format!("sourceRanges:{}", voiding.key());
-            // Two controllers may read one annotation.
-            if verdict
-                .violations
-                .iter()
-                .all(|violation| violation.key != key)
-            {
-                let violation = Violation::new("S05", annotation(row.key), message);
-                verdict.violations.push(violation.key(key).fix("remove it"));
-            }
-        }
-    };
-    for by in BESIDE {
-        judge(by);
-    }
-    match controllers {
-        Some(controllers) => controllers
-            .iter()
-            .for_each(|controller| judge(controller.name)),
-        None => CONTROLLERS
-            .iter()
-            .for_each(|controller| judge(controller.name)),
+    for voiding in voids(service, review.old_service.as_ref(), controllers) {
+        let (row, found) = (voiding.row, voiding.found);
+        let message = format!(
+            "{} {}, so that source ranges do not certainly hold",
+            quote(found),
+            row.cause.text()
+        );
+        let key = format!("sourceRanges:{}", voiding.key());
+        let violation = Violation::new("S05", annotation(row.key), message);
+        verdict.violations.push(violation.key(key).fix("remove it"));
     }
 }
 
@@ -304,91 +277,4 @@ fn judge_enforcement(
         warnings.push(problem);
     }
     warnings
-}
-
-/// The source ranges of a Service.
-pub(crate) struct Ranges<'a> {
-    list: Vec<Range<'a>>,
-    /// True if there are ranges that every controller reads.
-    are_read: bool,
-}
-
-struct Range<'a> {
-    /// The annotation that has it; none: the field.
-    key: Option<&'static str>,
-    /// Its place among the field's.
-    index: usize,
-    text: &'a str,
-}
-
-impl Range<'_> {
-    fn field(&self) -> String {
-        self.key
-            .map_or_else(|| format!("{}[{}]", FIELD, self.index), annotation)
-    }
-}
-
-impl<'a> Ranges<'a> {
-    fn of(service: &'a Service, controllers: Option<&[&Controller]>) -> Self {
-        let mut list = vec![];
-        for (index, text) in service.spec.load_balancer_source_ranges.iter().enumerate() {
-            list.push(Range {
-                key: None,
-                index,
-                text: text.trim_ascii(),
-            });
-        }
-        if !list.is_empty() {
-            return Self {
-                list,
-                are_read: true,
-            };
-        }
-        let mut are_read = false;
-        let others = controllers
-            .unwrap_or_default()
-            .iter()
-            .flat_map(|controller| controller.ranges);
-        for key in others
-            .copied()
-            .filter(|key| *key != SOURCE_RANGES)
-            .chain([SOURCE_RANGES])
-        {
-            let before = list.len();
-            let mut rest = service.annotation(key).unwrap_or_default();
-            while !rest.is_empty() {
-                let end = rest
-                    .bytes()
-                    .position(|byte| byte == b',')
-                    .unwrap_or(rest.len());
-                let text = rest.get(..end).unwrap_or_default().trim_ascii();
-                if !text.is_empty() {
-                    list.push(Range {
-                        key: Some(key),
-                        index: 0,
-                        text,
-                    });
-                }
-                rest = rest.get(end + 1..).unwrap_or_default();
-            }
-            let reads = |controller: &&Controller| controller.ranges.contains(&key);
-            are_read |= list.len() > before
-                && controllers.is_none_or(|controllers| controllers.iter().all(reads));
-        }
-        Self { list, are_read }
-    }
-
-    /// Returns true if the Service names ranges, wherever a controller may read them.
-    pub(crate) fn is_any(service: &Service) -> bool {
-        let mut keys = CONTROLLERS.iter().flat_map(|controller| controller.ranges);
-        !service.spec.load_balancer_source_ranges.is_empty()
-            || keys.any(|key| service.annotation(key).is_some())
-    }
-
-    fn root(&self) -> String {
-        self.list
-            .first()
-            .and_then(|range| range.key)
-            .map_or_else(|| FIELD.to_owned(), annotation)
-    }
 }

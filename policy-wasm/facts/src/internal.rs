@@ -147,6 +147,12 @@ impl Controller {
         })
     }
 
+    /// Returns the annotations that make a load balancer internal of the kind that the Service asks
+    /// for.
+    pub fn switches(&self, service: &Service) -> &'static [Switch] {
+        self.switches_for(service).0
+    }
+
     /// Returns the annotations that it reads for a Service, and those that may contradict them.
     fn switches_for(&self, service: &Service) -> (&'static [Switch], &'static [Switch]) {
         match self.variant(service) {

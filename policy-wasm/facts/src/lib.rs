@@ -10,6 +10,7 @@
 //! remarks) are left out when the target is WebAssembly, so that components don't carry them.
 
 pub mod addresses;
+pub mod aliases;
 pub mod backends;
 pub mod classes;
 mod controller;
@@ -26,6 +27,7 @@ pub mod pools;
 pub mod port_names;
 #[cfg(not(target_family = "wasm"))]
 pub mod questions;
+pub mod ranges;
 pub mod reach;
 pub mod reads;
 pub mod sharing;

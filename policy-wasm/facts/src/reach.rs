@@ -12,7 +12,7 @@ use sallyport_policy::{Widening, pairs};
 /// networks, firewalls, an existing load balancer, or another Service to lead to. Compared without
 /// regard to case. Sources: the annotations of the controllers in [`super::internal`], MetalLB,
 /// kube-vip, Cilium, PureLB and Tailscale.
-pub static PARTS: [&str; 36] = [
+pub static PARTS: [&str; 37] = [
     "-rules",
     "access-control",
     "actions.",
@@ -47,6 +47,7 @@ pub static PARTS: [&str; 36] = [
     "public-ip",
     "security-group",
     "security-list",
+    "sourceranges",
     "src-range",
     "subnet",
 ];
@@ -274,6 +275,8 @@ mod tests {
         assert!(!widened([], [(key, "10.0.0.0/8")]));
         assert!(widened([(key, "10.0.0.0/8")], [(key, "10.0.0.0/7")]));
         assert!(widened([(key, "10.0.0.0/8")], []));
+        let older = "yawol.stackit.cloud/loadBalancerSourceRanges";
+        assert!(widened([(older, "10.0.0.0/8")], [(older, "0.0.0.0/0")]));
     }
 
     #[test]

@@ -205,6 +205,85 @@ fn a_later_run_of_exposures_says_what_was_opened_and_closed() {
     );
 }
 
+/// A load balancer and a node port, with these fields.
+fn doors(balancer: &str, node_port: &str) -> String {
+    format!(
+        r#"apiVersion: v1
+kind: Namespace
+metadata: {{name: shop}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: balancer, namespace: shop, {balancer}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: port, namespace: shop}},
+ spec: {{type: NodePort, clusterIP: 10.0.0.3, selector: {{a: b}}, {node_port},
+        ports: [{{port: 80, protocol: TCP, nodePort: 30080}}]}}}}
+"#
+    )
+}
+
+/// The changes of each door that a later run tells.
+fn changes(before: &str, after: &str) -> (Vec<String>, Value) {
+    let (directory, file) = file(before);
+    let earlier = directory.path().join("earlier");
+    let first = sallyport(&["exposures", &file, "--output", "json"]);
+    assert_eq!(json_of(&first)["gaps"], json!([]));
+    std::fs::write(&earlier, &first.stdout).expect("written");
+    std::fs::write(&file, after).expect("written");
+    let earlier = earlier.to_str().expect("UTF-8");
+    let later = sallyport(&["exposures", &file, "--since", earlier, "--output", "json"]);
+    let since = json_of(&later)["since"].clone();
+    let mut told = vec![];
+    for door in since["widened"].as_array().expect("doors") {
+        for change in door["changes"].as_array().expect("changes") {
+            let [service, kind] =
+                ["service", "kind"].map(|key| door[key].as_str().expect("a text"));
+            let [what, before, after] =
+                ["what", "before", "after"].map(|key| change[key].as_str().expect("a text"));
+            told.push(format!("{service} {kind} {what}: {before} -> {after}"));
+        }
+    }
+    (told, since)
+}
+
+const POLICY_LOCAL: &str = "externalTrafficPolicy: Local";
+
+#[test]
+fn a_later_run_of_exposures_says_what_got_wider_from_what_to_what() {
+    let azure = "service.beta.kubernetes.io/azure-load-balancer-internal";
+    let spec = "selector: {a: b}, clusterIP: 10.0.0.2, ports: [{port: 443}]";
+    let before = doors(
+        &format!(
+            "annotations: {{{azure}: 'true'}}}}, spec: {{type: LoadBalancer, {spec}, \
+             allocateLoadBalancerNodePorts: false, loadBalancerClass: a.b/c, ipFamilies: [IPv4], \
+             loadBalancerSourceRanges: [10.0.0.0/8]}}"
+        ),
+        POLICY_LOCAL,
+    );
+    let after = before
+        .replace("'true'", "'false'")
+        .replace("[10.0.0.0/8]", "[10.0.0.0/8, 192.0.2.0/24]")
+        .replace("[IPv4]", "[IPv4, IPv6]")
+        .replace("Local", "Cluster");
+    let (told, since) = changes(&before, &after);
+    let expected = [
+        "shop/balancer loadBalancer source ranges: 10.0.0.0/8 -> 10.0.0.0/8, 192.0.2.0/24",
+        "shop/balancer loadBalancer IP families: IPv4 -> IPv4, IPv6",
+        &format!("shop/balancer loadBalancer load balancer: {azure}: true -> {azure}: false"),
+        "shop/port nodePort address: nodes with its Pods:30080 -> every node:30080",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        (&since["opened"], &since["closed"]),
+        (&json!([]), &json!([]))
+    );
+    let (told, since) = changes(&after, &before);
+    assert_eq!(told, Vec::<String>::new());
+    let narrowed = since["narrowed"].as_array().expect("doors");
+    assert_eq!(narrowed.len(), 2, "{since}");
+    let (told, since) = changes(&before, &before);
+    assert_eq!((told, &since["narrowed"]), (vec![], &json!([])));
+}
+
 /// A cluster of so many Services, which takes three pages.
 async fn cluster() -> ApiServer {
     let server = ApiServer::new().await;

@@ -4,7 +4,8 @@
 use crate::cel::with_variables;
 use crate::command_line::sallyport;
 use crate::host::{ENGINE, ask, body, root};
-use crate::webhooks::{BARE_METAL, cases, loaded, options, passes, review, said, without_null};
+use crate::match_conditions::{cases, loaded, options, passes, review, said, without_null};
+use crate::webhooks::BARE_METAL;
 use sallyport::evaluator;
 use sallyport::import::{Imported, import};
 use sallyport::report::registration::defaults_documents;

@@ -2,7 +2,7 @@
 
 use crate::backstop::{denies, host_with_backstops};
 use crate::host::ask;
-use crate::webhooks::{cases, options, passes, review};
+use crate::match_conditions::{cases, options, passes, review};
 use sallyport::webhooks::registration::Registration;
 use serde_json::{Value, json};
 

@@ -176,3 +176,49 @@ fn explain_counts_the_controllers_of_the_clusters_nodes_alone() {
     assert_eq!(scope("gce"), "external, via a provisioned load balancer");
     assert_eq!(scope("vsphere"), found, "the controller is not known there");
 }
+
+#[test]
+fn explain_says_where_an_alias_leads() {
+    let scope = |name: &str| {
+        let text = service(
+            "w",
+            &format!("{{ type: ExternalName, externalName: {name} }}"),
+        );
+        explained(&text, "{}")["accessScope"]
+            .as_str()
+            .expect("a text")
+            .to_owned()
+    };
+    for (name, expected) in [
+        ("db.example.com", "a name outside"),
+        ("db.shop.svc.cluster.local", "a name inside the cluster"),
+        ("kubernetes.default.svc", "the API server of this cluster"),
+        (
+            "metadata.google.internal",
+            "a cloud's metadata service, which hands out credentials",
+        ),
+    ] {
+        let expected = format!("an alias inside the cluster for {expected}");
+        assert_eq!(scope(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn explain_says_what_keeps_source_ranges_from_holding() {
+    let ranges = LOAD_BALANCER.replace(
+        "selector",
+        "loadBalancerSourceRanges: [10.0.0.0/8], selector",
+    );
+    let scope = |annotations: &str| {
+        let text = service("w", &ranges).replace(
+            "namespace: shop",
+            &format!("namespace: shop, annotations: {{ {annotations} }}"),
+        );
+        explained(&text, "{}")["accessScope"].to_string()
+    };
+    assert!(scope("a: b").contains("load balancer, from the source ranges 10.0.0.0/8\""));
+    let denied = scope("service.cilium.io/src-ranges-policy: deny");
+    let expected = "from anywhere, unless its source ranges 10.0.0.0/8 hold: annotation \
+        service.cilium.io/src-ranges-policy: ";
+    assert!(denied.contains(expected), "{denied}");
+}

@@ -286,6 +286,203 @@ fn names_that_no_namespace_can_have_are_errors() {
 }
 
 #[test]
+fn values_that_nothing_can_match_are_errors() {
+    let module = |module: &str, settings: &str| {
+        format!("  module: {{ file: {module}.wasm }}\n  settings: {{ {settings} }}")
+    };
+    let exempt = |what: &str| format!("{RANGE}\n  exemptions: {{ {what} }}");
+    let selector = |what: &str| {
+        format!("{RANGE}\n  match: {{ namespaceSelector: {{ matchExpressions: [{what}] }} }}")
+    };
+    let requirement = "match.namespaceSelector.matchExpressions[0]";
+    for (spec, field) in [
+        (
+            module("status_writes", "writers: { users: ['system:masters'] }"),
+            "settings.writers.users[0]",
+        ),
+        (
+            module(
+                "status_writes",
+                "writers: { groups: ['system:serviceaccount:a:b'] }",
+            ),
+            "settings.writers.groups[0]",
+        ),
+        (
+            module("status_writes", "writers: { serviceAccounts: ['a/-b'] }"),
+            "settings.writers.serviceAccounts[0]",
+        ),
+        (
+            module(
+                "exposure_annotations",
+                "deniedLabels: [{ key: a, values: ['a b'] }]",
+            ),
+            "settings.deniedLabels[0].values[0]",
+        ),
+        (
+            module(
+                "exposure_annotations",
+                "denied: [{ key: a, unless: { 'a b': x } }]",
+            ),
+            "settings.denied[0].unless[\"a b\"]",
+        ),
+        (
+            module("loadbalancer_cloud_only", "schemes: [AWS]"),
+            "settings.schemes[0]",
+        ),
+        (
+            module("loadbalancer_cloud_only", "allowedClasses: ['bad class']"),
+            "settings.allowedClasses[0]",
+        ),
+        (
+            module(
+                "loadbalancer_exposure",
+                "internalClasses: [networking.gke.io/l4-regional-external]",
+            ),
+            "settings.internalClasses[0]",
+        ),
+        (
+            module(
+                "loadbalancer_exposure",
+                "setOnCreate: { loadBalancerClass: a/b/c }",
+            ),
+            "settings.setOnCreate.loadBalancerClass",
+        ),
+        (
+            module("loadbalancer_exposure", "extra: [{ key: 'a b', value: x }]"),
+            "settings.extra[0].key",
+        ),
+        (
+            module("clusterip_internal", "names: ['my db']"),
+            "settings.names[0]",
+        ),
+        (
+            module("external_name", "clusterDomains: []"),
+            "settings.clusterDomains",
+        ),
+        (
+            module("external_name", "allowedSuffixes: [-a.com]"),
+            "settings.allowedSuffixes[0]",
+        ),
+        (exempt("users: ['system:masters']"), "exemptions.users[0]"),
+        (
+            exempt("users: ['system:serviceaccount:a']"),
+            "exemptions.users[0]",
+        ),
+        (
+            exempt("groups: ['system:serviceaccount:a:b']"),
+            "exemptions.groups[0]",
+        ),
+        (
+            exempt("groups: ['system:serviceaccounts:Bad_NS']"),
+            "exemptions.groups[0]",
+        ),
+        (
+            exempt("serviceAccounts: ['a/b.']"),
+            "exemptions.serviceAccounts[0]",
+        ),
+        (exempt("services: ['a/b.c']"), "exemptions.services[0]"),
+        (exempt("services: ['a-/b']"), "exemptions.services[0]"),
+        (
+            selector("{ key: kubernetes.io/metadata.name, operator: In, values: [''] }"),
+            requirement,
+        ),
+    ] {
+        let files = directory(&[("a.yaml", &policy("a", &spec))]);
+        let (findings, code) = lint(files.path(), &[]);
+        let field = format!("spec.{field}");
+        let is_told = findings
+            .iter()
+            .any(|(level, found, _)| level == "error" && *found == field);
+        assert!(is_told, "{field}: {findings:?}");
+        assert_eq!(code, Some(1), "{field}");
+    }
+}
+
+#[test]
+fn selectors_and_inventories_that_no_cluster_can_have_are_warnings() {
+    let name = "kubernetes.io/metadata.name";
+    let matches = |name: &str, what: &str| policy(name, &format!("{RANGE}\n  match: {{ {what} }}"));
+    let expressions = format!(
+        "matchExpressions: [{{ key: {name}, operator: DoesNotExist }}, {{ key: a, operator: \
+         Exists, values: [b] }}]"
+    );
+    let files = directory(&[
+        (
+            "a.yaml",
+            &matches("a", &format!("namespaceSelector: {{ {expressions} }}")),
+        ),
+        (
+            "b.yaml",
+            &matches(
+                "b",
+                &format!(
+                    "excludeNamespaces: [a], namespaceSelector: {{ matchLabels: {{ {name}: a }} }}"
+                ),
+            ),
+        ),
+        (
+            "h.yaml",
+            &host_config(
+                "    namespaces: [kube-system]
+  inventory:
+    namespaces: { a: { labels: { 'a b': x, c: 'd*', kubernetes.io/metadata.name: b } } }
+    cluster:
+      nodes:
+      - { name: n-1, providerID: 'AWS:///x' }
+      - { name: n-1, providerID: 'aws:///x' }",
+            ),
+        ),
+    ]);
+    let labels = "spec.inventory.namespaces.a.labels";
+    let expected = [
+        row("warning", "spec.match.namespaceSelector", 6),
+        row(
+            "warning",
+            "spec.match.namespaceSelector.matchExpressions[1].values",
+            6,
+        ),
+        row("warning", "spec.match.namespaceSelector", 6),
+        row("warning", &format!("{labels}[\"a b\"]"), 8),
+        row("warning", &format!("{labels}[\"c\"]"), 8),
+        row(
+            "warning",
+            &format!("{labels}[\"kubernetes.io/metadata.name\"]"),
+            8,
+        ),
+        row("warning", "spec.inventory.cluster.nodes[0].providerID", 11),
+        row("warning", "spec.inventory.cluster.nodes[1].name", 12),
+    ];
+    assert_eq!(lint(files.path(), &[]), (expected.to_vec(), Some(0)));
+}
+
+#[test]
+fn a_warning_behind_a_bad_entry_names_its_own_entry() {
+    let exemptions = "    namespaces: ['kube-*', kube-system, default]
+    services: ['*/*', '*/gateway']
+    breakGlass: { groups: ['system:authenticated'] }";
+    let files = directory(&[
+        (
+            "a.yaml",
+            &policy(
+                "a",
+                &format!("{RANGE}\n  exemptions: {{ services: [x, '*/*'] }}"),
+            ),
+        ),
+        ("h.yaml", &host_config(exemptions)),
+    ]);
+    let expected = [
+        row("error", "spec.exemptions.services[0]", 6),
+        row("warning", "spec.exemptions.services[1]", 6),
+        row("error", "spec.exemptions.breakGlass.groups[0]", 8),
+        row("error", "spec.exemptions.namespaces[0]", 6),
+        row("error", "spec.exemptions.services[0]", 7),
+        row("warning", "spec.exemptions.namespaces[2]", 6),
+        row("warning", "spec.exemptions.services[1]", 7),
+    ];
+    assert_eq!(lint(files.path(), &[]), (expected.to_vec(), Some(1)));
+}
+
+#[test]
 fn a_candidate_is_checked_as_the_live_policy_is() {
     let candidate = |what: &str| policy("a", &format!("{RANGE}\n  candidate:\n    {what}"));
     let settings = "settings: { rangs: [] }";

@@ -61,7 +61,8 @@ fn stderr(output: &Output) -> String {
 fn expressions(case: &str) -> String {
     let text = format!(
         "apiVersion: sallyport.dev/v1alpha1\nkind: Suite\nmetadata: {{ name: s }}\nspec:\n  \
-         policy: {{ module: {{ file: expressions.wasm }} }}\n  settings: {{ mutations: [{{ jsonPatch: {{ \
+         policy: {{ module: {{ file: expressions.wasm }} }}\n  \
+         settings: {{ mutations: [{{ jsonPatch: {{ \
          expression: \"[JSONPatch{{op: 'add', path: '/metadata/labels', value: {{'a b': 'c'}}}}]\" \
          }} }}] }}\n  cases:\n{case}"
     );

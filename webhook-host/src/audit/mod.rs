@@ -9,6 +9,7 @@ pub mod open_report;
 mod results;
 mod row;
 mod ruling;
+mod scope;
 mod since;
 
 pub use exposure_map::ExposureMap;
@@ -16,4 +17,5 @@ pub(crate) use exposure_map::{Gathering, MapSummary};
 pub use results::{Counts, Results, listed};
 pub use row::{Audit, Changes, Row};
 pub use ruling::{Exposure, Refusal, Ruling};
-pub use since::{Earlier, EarlierError, Since, Told};
+pub use scope::Scope;
+pub use since::{Changed, Earlier, EarlierError, Since, Told};

@@ -1,6 +1,7 @@
 //! The rows of an audit, and what could not be judged.
 
 use super::row::{Audit, Row};
+use super::scope::Scope;
 use sallyport_core::check::stored::OnUpdate;
 use sallyport_core::report::check::Level;
 use sallyport_core::report::counted;
@@ -31,6 +32,8 @@ pub struct Results {
     services: BTreeMap<String, usize>,
     unread: Vec<String>,
     unknown_namespaces: BTreeSet<String>,
+    /// The Services that were looked at.
+    pub scope: Scope,
     /// What could not be read or known, each told once.
     pub problems: Vec<String>,
     /// The number of policies.

@@ -1,7 +1,7 @@
 //! One Service: its findings, its doors, and what other policies would change.
 
 use super::ruling::{Exposure, Ruling};
-use crate::exposure::doors;
+use crate::exposure::{State, doors};
 use sallyport_core::check::stored::{Auditor, Identity, Judgement, StoredFinding};
 use sallyport_core::contract::review::ProviderId;
 use sallyport_core::report::check::Level;
@@ -42,6 +42,9 @@ pub struct Row {
     /// Its doors, where somebody asks for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doors: Vec<Exposure>,
+    /// The state that decides how far they open; `None` without doors.
+    #[serde(skip)]
+    pub state: Option<State>,
     /// True if policies go by labels of its namespace that are not known.
     #[serde(skip)]
     pub lacks_namespace: bool,
@@ -116,10 +119,10 @@ impl Audit<'_> {
             uid,
             created,
         } = identity;
-        let doors = self
-            .doors
-            .as_ref()
-            .map_or_else(Vec::new, |nodes| exposures(object, nodes, &judgement));
+        let (doors, state) = match &self.doors {
+            Some(nodes) => exposures(object, nodes, &judgement),
+            None => (vec![], None),
+        };
         Ok(Row {
             service: format!("{namespace}/{name}"),
             uid,
@@ -128,24 +131,28 @@ impl Audit<'_> {
             findings: judgement.findings,
             changes,
             doors,
+            state,
             lacks_namespace: judgement.lacks_namespace,
         })
     }
 }
 
-/// Returns the doors of a Service with what the policies say of each. An object that is no Service
-/// has none; its findings say what it is.
-fn exposures(object: &RawValue, nodes: &[ProviderId], judgement: &Judgement) -> Vec<Exposure> {
+/// Returns the doors of a Service with what the policies say of each, and its state if it has any.
+/// An object that is no Service has none; its findings say what it is.
+fn exposures(
+    object: &RawValue,
+    nodes: &[ProviderId],
+    judgement: &Judgement,
+) -> (Vec<Exposure>, Option<State>) {
     let Ok(service) = service::parse(object.get()) else {
-        return vec![];
+        return (vec![], None);
     };
     let doors = doors(&service, object, nodes);
+    let state = (!doors.is_empty()).then(|| State::of(&service));
     let fields: Vec<_> = doors.iter().map(|door| door.field.clone()).collect();
-    doors
-        .into_iter()
-        .map(|door| Exposure {
-            policy: Ruling::of(&door, &fields, judgement),
-            door,
-        })
-        .collect()
+    let exposures = doors.into_iter().map(|door| Exposure {
+        policy: Ruling::of(&door, &fields, judgement),
+        door,
+    });
+    (exposures.collect(), state)
 }

@@ -7,7 +7,7 @@ use super::kube::KubeArgs;
 use super::names::{self, label};
 use super::output::{Progress, note};
 use super::registry::RegistryArgs;
-use crate::audit::{Audit, Results, listed};
+use crate::audit::{Audit, Results, Scope, listed};
 use crate::cluster::{ListError, Listed, Services, TAKEN, Watchers};
 use crate::engine::Engine;
 use crate::manifests;
@@ -197,6 +197,11 @@ impl AuditedArgs {
                 }
             }
         })?;
+        results.scope = Scope {
+            namespaces: self.namespace.iter().cloned().collect(),
+            hidden: hidden.keys().cloned().collect(),
+            selector: self.selector.clone(),
+        };
         if let Some(why) = hidden.values().next() {
             let names = hidden.keys().map(String::as_str);
             results.problems.push(format!(

@@ -2,7 +2,7 @@
 
 use super::audited::{AuditedArgs, Wanted};
 use super::output::{DetailArgs, TextFormat, print, print_json};
-use crate::audit::Earlier;
+use crate::audit::{Earlier, listed};
 use crate::report::exposures::{self as report, ExposuresReport};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -22,7 +22,7 @@ const MAX_EARLIER: u64 = 256 << 20;
 #[command(mut_arg("quiet", |quiet| quiet.help("Print no summary")))]
 #[command(mut_arg("verbose", |verbose| verbose.hide(true)))]
 pub(super) struct ExposuresArgs {
-    /// JSON of an earlier run: print what was opened and closed since
+    /// JSON of an earlier run: print what was opened, widened, narrowed and closed since
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
     #[command(flatten)]
@@ -66,17 +66,31 @@ pub(super) fn run(args: &ExposuresArgs) -> Result<ExitCode> {
     })?;
     let mut results = judges.results(false);
     args.audited.read(&judges, &mut results)?;
+    if let Some(earlier) = &earlier {
+        ensure!(
+            earlier.scope.selector == results.scope.selector,
+            "--since: the earlier run looked at {}, and this one at {}; give the same --selector",
+            earlier.scope.selected(),
+            results.scope.selected()
+        );
+        let unseen = earlier.unseen(results.rows());
+        if !unseen.is_empty() {
+            let names = listed(unseen.iter().copied());
+            let problem = format!(
+                "the earlier run did not look at these namespaces, so that nobody knows what was \
+                 opened there: {names}"
+            );
+            results.problems.push(problem);
+        }
+    }
     let since = earlier.map(|earlier| {
         for gap in &earlier.gaps {
             results
                 .problems
                 .push(format!("the earlier run did not see everything: {gap}"));
         }
-        let doors = results.rows().flat_map(|row| {
-            let doors = row.doors.iter();
-            doors.map(|exposure| (row.service.as_str(), exposure))
-        });
-        earlier.compare(doors)
+        results.problems.extend(earlier.lack().map(str::to_owned));
+        earlier.compare(results.rows(), &results.scope)
     });
     let report = ExposuresReport {
         results: &results,

@@ -7,7 +7,7 @@
 use super::door::Opens;
 use sallyport_core::excerpt::excerpt;
 use sallyport_facts::Controller;
-use sallyport_facts::internal::{self, CONTROLLERS, Public};
+use sallyport_facts::internal::{self, CONTROLLERS, Public, Switch};
 use sallyport_facts::nodes;
 use sallyport_facts::reads::Reading;
 use sallyport_facts::voids::{BESIDE, Voided, Voiding, voiding};
@@ -82,12 +82,20 @@ pub(super) fn serving(
 }
 
 /// Judges a load balancer whose controller is not known: nothing is certain, but an annotation may
-/// say what is meant.
+/// say what is meant, and another one may void it.
 fn elsewhere(service: &Service, reason: &str) -> Balancer {
-    let meant = CONTROLLERS
+    let switched = CONTROLLERS
         .iter()
-        .filter_map(|controller| Some((controller.name, switch(controller, service)?)));
-    let (names, keys): (Vec<_>, Vec<_>) = meant.unzip();
+        .filter_map(|controller| Some((controller, switch(controller, service)?)));
+    let (mut names, mut keys) = (vec![], vec![]);
+    for (controller, key) in switched {
+        let mut voids = voiding(service, None, Voided::Internal, controller.name);
+        if let Some(voiding) = voids.next() {
+            return uncertain(void(&voiding), Some(voiding.row.key));
+        }
+        names.push(controller.name);
+        keys.push(key);
+    }
     match keys.first() {
         Some(key) => uncertain(
             format!("internal for {} alone, and {reason}", names.join(" and ")),
@@ -135,28 +143,21 @@ fn uncertain(reason: String, annotation: Option<&str>) -> Balancer {
     }
 }
 
-fn void(voiding: &Voiding<'_>) -> String {
+/// Returns what an annotation voids, such as `annotation a.b/c: "true" adds public addresses`.
+pub(super) fn void(voiding: &Voiding<'_>) -> String {
     let (key, why) = (voiding.row.key, voiding.row.cause.text());
     format!("annotation {key}: {:?} {why}", excerpt(voiding.found))
 }
 
 /// Returns the annotation by which a controller makes an internal load balancer of a Service.
 fn switch(controller: &Controller, service: &Service) -> Option<&'static str> {
-    let variant = controller
-        .variant
-        .iter()
-        .flat_map(|variant| variant.switches);
-    let is_on = |key: &str, reads: sallyport_facts::reads::Reads| {
+    let is_on = |switch: &&Switch| {
         service
-            .annotation(key)
-            .is_some_and(|value| reads.read(value) == Reading::Yes)
+            .annotation(switch.key)
+            .is_some_and(|value| switch.reads.read(value) == Reading::Yes)
     };
-    controller
-        .switches
-        .iter()
-        .chain(variant)
-        .find(|switch| is_on(switch.key, switch.reads))
-        .map(|switch| switch.key)
+    let switch = controller.switches(service).iter().find(is_on);
+    switch.map(|switch| switch.key)
 }
 
 #[cfg(test)]

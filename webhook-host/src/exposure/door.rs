@@ -99,9 +99,22 @@ impl DoorKind {
 }
 
 impl Door {
-    /// Names the door among those of its Service. A door that opens further is another one.
-    pub fn key(&self) -> String {
-        let ports = self.ports.join(",");
-        format!("{:?} {:?} {} {ports}", self.kind, self.opens, self.address)
+    /// The address of a load balancer that has none.
+    pub const PENDING: &str = "not given yet";
+
+    /// Names the door among those of its Service: by what opens it, and not by how far that opens.
+    pub fn identity(&self) -> String {
+        let what = match self.kind {
+            DoorKind::LoadBalancer => "",
+            DoorKind::NodePort => {
+                let protocol = self.ports.first().and_then(|port| port.split(' ').next());
+                let number = self.address.rsplit(':').next();
+                let (protocol, number) = (protocol.unwrap_or_default(), number.unwrap_or_default());
+                return format!("{:?} {protocol} {number}", self.kind);
+            }
+            DoorKind::ExternalIp => &self.address,
+            DoorKind::Exported | DoorKind::Shared | DoorKind::Alias => &self.field,
+        };
+        format!("{:?} {what}", self.kind)
     }
 }

@@ -5,30 +5,36 @@
 //! by the tables of `sallyport_facts` and the functions of the policies' SDK. Pure: no client and
 //! no clock.
 
+mod alias;
+mod annotations;
 mod balancer;
 mod converted;
 mod door;
 mod infrastructure;
 mod reach;
+mod sources;
+mod state;
 mod written;
 
+pub(crate) use alias::destination;
 pub use door::{Door, DoorKind, Opens};
 pub(crate) use infrastructure::Infrastructures;
 pub(crate) use reach::Reach;
+pub use state::{Change, State};
 pub use written::Written;
 
-use balancer::balancer;
+use balancer::{balancer, serving};
 use converted::converted;
 use sallyport_core::contract::review::ProviderId;
 use sallyport_core::contract::service::Service;
 use sallyport_core::excerpt::excerpt;
-use sallyport_facts::exports::EXPORTING_LABELS;
-use sallyport_facts::exposing::EXPOSING;
+use sallyport_facts::addresses::{Checked, asked};
 use sallyport_facts::reach::bears_on_reach;
 use sallyport_facts::sharing;
 use sallyport_policy::service::{self as sdk, ServiceType};
 use sallyport_policy::{NodePortInUse, UsedAs, review};
 use serde_json::value::RawValue;
+use sources::Sources;
 use written::Managers;
 
 /// Returns the doors of a Service, the widest first. `object` is its JSON text, for its
@@ -74,20 +80,16 @@ impl Finder<'_> {
             doors.push(self.load_balancer(providers));
         }
         doors.extend(self.exported());
-        for ip in service.live_external_ips() {
-            doors.push(Found {
-                door: Door {
-                    ports: self.ports(),
-                    address: excerpt(ip).into_owned(),
-                    ..door(
-                        DoorKind::ExternalIp,
-                        Opens::ExternalIp,
-                        "nodes accept traffic for this address",
-                        "spec.externalIPs",
-                    )
-                },
-                path: path(&["f:spec", "f:externalIPs"]),
-            });
+        for (index, ip) in service.live_external_ips().iter().enumerate() {
+            let field = format!("spec.externalIPs[{index}]");
+            let reason = "nodes accept traffic for this address";
+            let found = self.external_ip(ip, &field, reason, path(&["f:spec", "f:externalIPs"]));
+            doors.push(found);
+        }
+        for asked in asked(service, Checked::Nothing) {
+            let path = annotation_path("f:annotations", asked.key);
+            let reason = "its controller takes any address that the annotation names";
+            doors.push(self.external_ip(asked.text, &annotation(asked.key), reason, path));
         }
         doors.extend(service.live_node_ports().map(|port| self.node_port(&port)));
         doors.extend(self.shared());
@@ -99,24 +101,43 @@ impl Finder<'_> {
                     ..door(
                         DoorKind::Alias,
                         Opens::Alias,
-                        "clients inside are led to this name",
+                        &format!("clients inside are led to {}", destination(name)),
                         "spec.externalName",
                     )
                 },
                 path: path(&["f:spec", "f:externalName"]),
             });
         }
+        let forwarding = annotations::forwarding(service);
+        for found in doors
+            .iter_mut()
+            .filter(|found| found.door.kind != DoorKind::Alias)
+        {
+            for forwarding in &forwarding {
+                found.door.reason += &format!("; {forwarding}");
+            }
+        }
         doors
+    }
+
+    fn external_ip(&self, ip: &str, field: &str, reason: &str, path: Vec<String>) -> Found {
+        Found {
+            door: Door {
+                ports: self.ports(),
+                address: excerpt(ip).into_owned(),
+                ..door(DoorKind::ExternalIp, Opens::ExternalIp, reason, field)
+            },
+            path,
+        }
     }
 
     fn load_balancer(&self, providers: &[ProviderId]) -> Found {
         let providers: Vec<_> = providers.iter().map(provider).collect();
         let found = balancer(self.service, &providers);
-        let ranges = &self.service.spec.load_balancer_source_ranges;
         let mut reason = found.reason;
-        if !ranges.is_empty() {
-            let ranges = ranges.join(", ");
-            reason += &format!("; asks for the source ranges {}", excerpt(&ranges));
+        let controllers = serving(self.service, &providers).ok();
+        if let Some(sources) = Sources::of(self.service, controllers.as_deref()) {
+            reason += &format!("; {}", sources.text());
         }
         let (field, path) = match &found.annotation {
             Some(key) => (annotation(key), annotation_path("f:annotations", key)),
@@ -140,57 +161,35 @@ impl Finder<'_> {
         match (given.is_empty(), &self.service.spec.load_balancer_ip) {
             (false, _) => excerpt(&given.join(", ")).into_owned(),
             (true, Some(ip)) => format!("{} (asked for)", excerpt(ip)),
-            (true, None) => "not given yet".to_owned(),
+            (true, None) => Door::PENDING.to_owned(),
         }
     }
 
     fn exported(&self) -> Vec<Found> {
-        let metadata = &self.service.metadata;
         let is_balancer = self.service.service_type() == ServiceType::LoadBalancer;
-        let maps = [
-            ("annotations", &metadata.annotations, EXPOSING.as_slice()),
-            ("labels", &metadata.labels, EXPORTING_LABELS.as_slice()),
-        ];
-        let mut found = vec![];
-        for (map, pairs, rows) in maps {
-            for (key, value) in pairs {
-                let is_excused = |unless: &[(&str, &str)]| {
-                    unless
-                        .iter()
-                        .any(|(key, value)| self.service.annotation(key) == Some(*value))
-                };
-                let row = rows
-                    .iter()
-                    .find(|row| row.exposes(key, value) && !is_excused(row.unless));
-                // What decides about a load balancer's reach is told with the load balancer.
-                let Some(row) = row.filter(|_| !is_balancer || !bears_on_reach(key)) else {
-                    continue;
-                };
-                let effect = match row.source.split_once(';') {
-                    Some((effect, _)) if !effect.starts_with("the same") => effect,
-                    _ => "a controller that reads it exposes the Service",
-                };
-                found.push(Found {
-                    door: Door {
-                        ports: self.ports(),
-                        address: format!("{}: {}", excerpt(key), excerpt(value)),
-                        ..door(
-                            DoorKind::Exported,
-                            Opens::Exported,
-                            effect,
-                            &format!("metadata.{map}[{key:?}]"),
-                        )
-                    },
-                    path: annotation_path(&format!("f:{map}"), key),
-                });
-            }
-        }
-        found
+        let exporting = annotations::exporting(self.service).into_iter();
+        // What decides about a load balancer's reach is told with the load balancer.
+        let exporting = exporting.filter(|found| !is_balancer || !bears_on_reach(found.key));
+        let found = exporting.map(|found| Found {
+            door: Door {
+                ports: self.ports(),
+                address: format!("{}: {}", excerpt(found.key), excerpt(found.value)),
+                ..door(
+                    DoorKind::Exported,
+                    Opens::Exported,
+                    found.effect,
+                    &format!("metadata.{}s[{:?}]", found.what, found.key),
+                )
+            },
+            path: annotation_path(&format!("f:{}s", found.what), found.key),
+        });
+        found.collect()
     }
 
     fn node_port(&self, port: &NodePortInUse<'_>) -> Found {
         let local = self.service.spec.external_traffic_policy.as_deref() == Some("Local");
-        let nodes = if local {
+        // A node without its Pods answers a health check, too: that it has none.
+        let nodes = if local && port.used_as == UsedAs::NodePort {
             "nodes with its Pods"
         } else {
             "every node"
@@ -233,12 +232,7 @@ impl Finder<'_> {
                 ..door(
                     DoorKind::Shared,
                     Opens::Shared,
-                    &format!(
-                        "{} lets other Services take ports of its address, by {}: {}",
-                        shared.row.by,
-                        shared.key,
-                        excerpt(shared.value)
-                    ),
+                    &annotations::sharing(&shared),
                     &annotation(shared.key),
                 )
             },

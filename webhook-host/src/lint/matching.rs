@@ -1,6 +1,7 @@
 //! Finds label selectors that nothing can match.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use sallyport_core::inventory::NAME_LABEL;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The requirements of a selector for one label.
@@ -13,9 +14,15 @@ struct LabelRequirement<'a> {
     absent: bool,
 }
 
-/// Returns the first label with contradictory requirements.
-pub(super) fn contradiction(selector: &LabelSelector) -> Option<String> {
-    let mut labels = BTreeMap::<&str, LabelRequirement<'_>>::new();
+/// Returns the first label with contradictory requirements. Every namespace has the label with its
+/// name, and those that are excluded have another one.
+pub(super) fn contradiction(selector: &LabelSelector, excluded: &[String]) -> Option<String> {
+    let name = LabelRequirement {
+        present: true,
+        without: excluded.iter().map(String::as_str).collect(),
+        ..LabelRequirement::default()
+    };
+    let mut labels = BTreeMap::from([(NAME_LABEL, name)]);
     for (key, value) in selector.match_labels.iter().flatten() {
         labels
             .entry(key)
@@ -120,10 +127,27 @@ mod tests {
             let selector: LabelSelector =
                 serde_json::from_value(selector.clone()).expect("a selector");
             assert_eq!(
-                contradiction(&selector).as_deref(),
+                contradiction(&selector, &[]).as_deref(),
                 expected,
                 "{selector:?}"
             );
         }
+    }
+    #[test]
+    fn the_namespaces_name_is_a_label_that_each_has() {
+        let found = |expressions: serde_json::Value, excluded: &[&str]| {
+            let selector = json!({"matchExpressions": expressions});
+            let selector: LabelSelector = serde_json::from_value(selector).expect("a selector");
+            let excluded: Vec<_> = excluded.iter().map(|&name| name.to_owned()).collect();
+            contradiction(&selector, &excluded)
+        };
+        let name = |operator: &str, values: &[&str]| {
+            let key = NAME_LABEL;
+            json!([{"key": key, "operator": operator, "values": values}])
+        };
+        assert!(found(name("DoesNotExist", &[]), &[]).is_some());
+        assert!(found(name("In", &["a", "b"]), &["a", "b", "c"]).is_some());
+        assert!(found(name("In", &["a", "b"]), &["b"]).is_none());
+        assert!(found(json!([]), &["a"]).is_none());
     }
 }

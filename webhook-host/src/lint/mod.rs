@@ -7,12 +7,14 @@
 mod decoding;
 mod exemptions;
 mod files;
+mod inventory;
 mod matching;
 mod node_ports;
 mod policy;
 
 use crate::engine::Engine;
 use crate::registry::Registry;
+use decoding::{Decoded, Removed};
 use files::File;
 pub(crate) use node_ports::ClusterRange;
 use policy::Loader;
@@ -104,8 +106,11 @@ impl Linter {
             "apiVersion": API_VERSION, "kind": ServicePolicy::KIND, "metadata": {"name": "x"},
             "spec": {"module": {"file": "x.wasm"}},
         });
-        let (errors, manifest) =
-            decoding::all(&document.value(), &template, ServicePolicy::from_value);
+        let Decoded {
+            errors,
+            manifest,
+            removed,
+        } = decoding::all(&document.value(), &template, ServicePolicy::from_value);
         // A placeholder for a bad value must not cause further findings.
         let hides = |error: &DecodeError, part: &str| {
             error.path.starts_with(part)
@@ -121,10 +126,14 @@ impl Linter {
             if is_named {
                 findings.extend(self.duplicate(&file.path, document, &manifest));
             }
-            findings.extend(policy::odd(document, &manifest));
+            let mut odd = policy::odd(document, &manifest);
             if has_module {
-                findings.extend(self.loader.check(&file.path, document, &manifest));
+                odd.extend(self.loader.check(&file.path, document, &manifest));
             }
+            findings.extend(
+                odd.into_iter()
+                    .map(|found| placed(found, document, &removed)),
+            );
         }
         self.add(file, document, ServicePolicy::KIND, findings);
     }
@@ -152,15 +161,23 @@ impl Linter {
 
     fn host_config(&mut self, file: &File, document: &Located) {
         let template = json!({"apiVersion": API_VERSION, "kind": HostConfig::KIND, "spec": {}});
-        let (errors, config) = decoding::all(&document.value(), &template, HostConfig::from_value);
+        let Decoded {
+            errors,
+            manifest,
+            removed,
+        } = decoding::all(&document.value(), &template, HostConfig::from_value);
         let mut findings: Vec<_> = errors
             .into_iter()
             .map(|error| undecoded(document, error))
             .collect();
+        let mut odd = vec![];
+        if let Some(config) = manifest {
+            odd.extend(exemptions::findings(document, &config.spec));
+            odd.extend(inventory::findings(document, &config.spec.inventory));
+        }
         findings.extend(
-            config
-                .iter()
-                .flat_map(|config| exemptions::findings(document, &config.spec)),
+            odd.into_iter()
+                .map(|found| placed(found, document, &removed)),
         );
         self.add(file, document, HostConfig::KIND, findings);
     }
@@ -179,6 +196,20 @@ impl Linter {
             findings,
             patch: vec![],
         });
+    }
+}
+
+/// Gives a finding about the copy without bad values its place in the manifest.
+fn placed(finding: Finding, document: &Located, removed: &Removed) -> Finding {
+    let field = removed.written(&finding.field);
+    let line = match field == finding.field {
+        true => finding.line,
+        false => document.line_of(&field),
+    };
+    Finding {
+        field,
+        line,
+        ..finding
     }
 }
 

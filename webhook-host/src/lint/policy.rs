@@ -10,6 +10,8 @@ use crate::registry::{Registry, Session, SourcePolicy};
 use crate::shipped;
 use crate::sources::load;
 use crate::suites::{self, ModuleSearch};
+use sallyport_core::contract::description::{Compared, Context, Description};
+use sallyport_core::contract::review::Phase;
 use sallyport_core::excerpt::excerpt;
 use sallyport_core::manifest::{
     Candidate, FailurePolicy, Mode, Module, PolicyExemptions, Reference, ServicePolicy, is_label,
@@ -192,6 +194,12 @@ impl Loader {
                 return problem.places().map(place).collect();
             }
         };
+        let mode = policy.manifest().spec.mode;
+        let description = policy.description().into_iter();
+        let forgotten = description.flat_map(|description| forgotten(description, mode));
+        let forgotten: Vec<_> = forgotten
+            .map(|(message, fix)| finding(Level::Warning, document, module.field(), message, fix))
+            .collect();
         let slow = policy.configured_per_instance().map(|why| {
             let message = format!("it is configured anew for every review, which is slow: {why}");
             let field = if stated.is_some() {
@@ -219,7 +227,8 @@ impl Loader {
                 let fix = "correct the name that `describe` returns, and build it again";
                 finding(Level::Error, document, module.field(), message, fix)
             });
-        slow.into_iter().chain(odd).chain(named).collect()
+        let odd = odd.chain(named);
+        forgotten.into_iter().chain(slow).chain(odd).collect()
     }
 
     /// Runs a suite beside the policies, where the components can be found.
@@ -298,6 +307,40 @@ impl Files for SuiteSearch {
     }
 }
 
+/// Returns what the description of a policy seems to have forgotten, each with its fix.
+fn forgotten(description: &Description, mode: Mode) -> Vec<(String, &'static str)> {
+    let asks = |context: Context| description.context.contains(&context);
+    let mut found = vec![];
+    // A pattern is for all that somebody may write: it needs none of them.
+    let is_one = |key: &str| !key.contains('*');
+    for compared in &description.compares {
+        let (what, fix) = match compared {
+            Compared::NamespaceLabel(key) if is_one(key) && !asks(Context::Namespace) => (
+                format!("the label {key:?} of namespaces"),
+                "add `namespace` to the description's context",
+            ),
+            Compared::NamespaceAnnotation(key)
+                if is_one(key) && !asks(Context::NamespaceAnnotations) =>
+            {
+                (
+                    format!("the annotation {key:?} of namespaces"),
+                    "add `namespace-annotations` to the description's context",
+                )
+            }
+            _ => continue,
+        };
+        let message = format!("it compares {what} by its description, and never gets it");
+        found.push((message, fix));
+    }
+    if description.phases == [Phase::Mutating] && mode != Mode::Enforce {
+        found.push((
+            format!("it only patches, and mode {mode:?} does not patch"),
+            "use mode Enforce, or remove the policy",
+        ));
+    }
+    found
+}
+
 /// Returns a warning for each exemption of a policy that holds everything or everybody.
 fn wide_exemptions(document: &Located, exemptions: &PolicyExemptions) -> Vec<Finding> {
     let warn = |field: String, message: String, fix: &str| {
@@ -352,8 +395,10 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
             "use Fail, unless that is meant",
         ));
     }
-    let (selector, _) = spec.r#match.written();
-    if let Some(key) = selector.as_ref().and_then(matching::contradiction) {
+    let (selector, excluded) = spec.r#match.written();
+    let excluded: Vec<_> = excluded.map(str::to_owned).collect();
+    let contradiction = |selector| matching::contradiction(selector, &excluded);
+    if let Some(key) = selector.as_ref().and_then(contradiction) {
         let message = format!(
             "no namespace can match what is asked of the label {key:?}: the policy is never asked"
         );
@@ -362,6 +407,20 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
             message,
             "remove one of the requirements",
         ));
+    }
+    let expressions = selector.and_then(|selector| selector.match_expressions);
+    for (index, requirement) in expressions.iter().flatten().enumerate() {
+        let has_values = requirement.values.iter().flatten().next().is_some();
+        if has_values && matches!(requirement.operator.as_str(), "Exists" | "DoesNotExist") {
+            findings.push(warn(
+                &format!("spec.match.namespaceSelector.matchExpressions[{index}].values"),
+                format!(
+                    "{} takes no values: these have no effect",
+                    requirement.operator
+                ),
+                "use In or NotIn, or remove them",
+            ));
+        }
     }
     findings.extend(wide_exemptions(document, &spec.exemptions));
     if spec.limits.deadline.duration() >= MUTATING_TIMEOUT {
@@ -376,4 +435,36 @@ pub(super) fn odd(document: &Located, manifest: &ServicePolicy) -> Vec<Finding> 
         ));
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sallyport_core::contract::description::About;
+
+    #[test]
+    fn a_context_that_is_compared_and_not_asked_for_was_forgotten() {
+        let description = |context: &[Context], phases: &[Phase]| Description {
+            name: "p".to_owned(),
+            version: "1".to_owned(),
+            phases: phases.to_vec(),
+            operations: vec![],
+            resources: vec![],
+            context: context.to_vec(),
+            about: About::empty(),
+            compares: vec![
+                Compared::NamespaceLabel("env".to_owned()),
+                Compared::NamespaceAnnotation("a/b".to_owned()),
+                Compared::NamespaceLabel("*".to_owned()),
+                Compared::Label("x".to_owned()),
+            ],
+        };
+        let both = [Context::Namespace, Context::NamespaceAnnotations];
+        let validating = [Phase::Validating];
+        let count = |context, phases, mode| forgotten(&description(context, phases), mode).len();
+        assert_eq!(count(&[], &validating, Mode::Warn), 2);
+        assert_eq!(count(&both, &validating, Mode::Warn), 0);
+        assert_eq!(count(&both, &[Phase::Mutating], Mode::Warn), 1);
+        assert_eq!(count(&both, &[Phase::Mutating], Mode::Enforce), 0);
+    }
 }

@@ -1,7 +1,7 @@
 //! Explains a Service by the columns of the comparison of Service types: access scope, ports,
 //! address, cloud, load balancing, use.
 
-use crate::exposure::{Infrastructures, Reach};
+use crate::exposure::{Infrastructures, Reach, destination};
 use sallyport_core::contract::review::{Cluster, Environment};
 use sallyport_core::contract::service::{Port, Service, ServiceType, Spec, TargetPort};
 use sallyport_core::printable::printable;
@@ -118,21 +118,36 @@ impl Row<'_> {
         }
     }
 
+    /// Returns true if nodes accept traffic for external IPs. kube-proxy passes over a headless
+    /// Service and an ExternalName.
+    fn has_external_ips(&self) -> bool {
+        !self.spec.external_ips.is_empty()
+            && !self.is_headless()
+            && self.service_type() != ServiceType::ExternalName
+    }
+
     fn access_scope(&self) -> String {
-        let scope = match self.service_type() {
-            ServiceType::ClusterIp if !self.spec.external_ips.is_empty() => {
-                "inside the cluster, and whoever routes its external IPs to a node"
+        let mut scope = match self.service_type() {
+            ServiceType::ClusterIp if self.has_external_ips() => "inside the cluster".to_owned(),
+            ServiceType::ClusterIp if !self.reach.exposing.is_empty() => {
+                "inside the cluster".to_owned()
             }
-            ServiceType::ClusterIp if !self.reach.exposing.is_empty() => "inside the cluster",
-            ServiceType::ClusterIp => "inside the cluster only",
-            ServiceType::NodePort => "whoever reaches any node's IP, on a static port",
-            ServiceType::LoadBalancer => return self.load_balancer_scope(),
-            ServiceType::ExternalName => "an alias inside the cluster for a name outside",
+            ServiceType::ClusterIp => "inside the cluster only".to_owned(),
+            ServiceType::NodePort => "whoever reaches any node's IP, on a static port".to_owned(),
+            ServiceType::LoadBalancer => self.load_balancer_scope(),
+            ServiceType::ExternalName => {
+                let name = self.spec.external_name.as_deref().unwrap_or_default();
+                format!("an alias inside the cluster for {}", destination(name))
+            }
         };
-        match self.reach.exposing.join(", ") {
-            none if none.is_empty() => scope.to_owned(),
-            annotations => format!("{scope}, and outside of it by the annotation {annotations}"),
+        if self.has_external_ips() {
+            scope += ", and whoever routes its external IPs to a node";
         }
+        if !self.reach.exposing.is_empty() {
+            let exposing = self.reach.exposing.join(", ");
+            scope += &format!(", and outside of it by the {exposing}");
+        }
+        scope
     }
 
     /// Returns the access scope of a load balancer. Where the Nodes don't show its controller, all
@@ -149,11 +164,10 @@ impl Row<'_> {
                  external where {public} does"
             ),
         };
-        let ranges = match self.spec.load_balancer_source_ranges.is_empty() {
-            true => "",
-            false => ", from the listed source ranges",
-        };
-        scope + ranges
+        match &self.reach.sources {
+            None => scope,
+            Some(sources) => format!("{scope}, {}", sources.text()),
+        }
     }
 
     fn port(&self, port: &Port) -> String {
@@ -211,12 +225,14 @@ impl Row<'_> {
                 None => "; an IP or host name from the provider".to_owned(),
             },
         };
+        let deprecated = "a field that is deprecated since Kubernetes 1.36";
         let external = match spec.external_ips.as_slice() {
             [] => String::new(),
-            ips => format!(
-                "; external IPs {} (a field that is deprecated since Kubernetes 1.36)",
-                ips.join(", ")
-            ),
+            ips if self.is_headless() => {
+                let ips = ips.join(", ");
+                format!("; external IPs {ips} without effect, as it is headless ({deprecated})")
+            }
+            ips => format!("; external IPs {} ({deprecated})", ips.join(", ")),
         };
         format!("{inside}{outside}{external}")
     }
@@ -310,12 +326,6 @@ impl Row<'_> {
                     .to_owned(),
             );
         }
-        if kind == ServiceType::LoadBalancer && !spec.load_balancer_source_ranges.is_empty() {
-            notes.push(format!(
-                "loadBalancerSourceRanges: {}",
-                spec.load_balancer_source_ranges.join(", ")
-            ));
-        }
         if kind == ServiceType::LoadBalancer
             && self.reach.internal.is_empty()
             && !self.reach.public.is_empty()
@@ -339,6 +349,7 @@ impl Row<'_> {
                     .to_owned(),
             );
         }
+        notes.extend(self.reach.notes.iter().cloned());
         notes.extend(self.refused_node_ports());
         if spec.publish_not_ready_addresses {
             notes.push(

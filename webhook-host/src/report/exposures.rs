@@ -1,10 +1,11 @@
 //! The report of `sallyport exposures`: the doors of a cluster, the widest first, as a table and as
-//! JSON; and what was opened and closed since an earlier run.
+//! JSON; and what was opened, widened, narrowed and closed since an earlier run.
 
 use super::table::Table;
-use crate::audit::{Exposure, Results, Row, Since, Told};
-use crate::exposure::{Opens, Written};
+use crate::audit::{Changed, Exposure, Results, Row, Since, Told};
+use crate::exposure::{Change, Opens, Written};
 use jiff::{Timestamp, Unit};
+use sallyport_core::excerpt::excerpt;
 use sallyport_core::printable::printable;
 use sallyport_core::report::{Detail, View, counted};
 use serde_json::{Value, json};
@@ -170,34 +171,56 @@ fn since_text(since: &Since, view: View) -> String {
         "PORTS",
         "ADDRESS",
         "WRITTEN BY",
+        "CHANGE",
     ]);
-    let mut opened = vec![];
-    for (told, sign, is_new) in [
-        (&since.opened, "opened", true),
-        (&since.closed, "closed", false),
-    ] {
-        for Told { service, door } in told {
-            opened.push(is_new);
-            let writer = door.written_by.as_ref();
-            table.add([
-                sign.to_owned(),
-                service.clone(),
-                door.opens.text().to_owned(),
-                door.kind.text().to_owned(),
-                door.ports.join(", "),
-                door.address.clone(),
-                writer.map_or_else(String::new, |written| written.manager.clone()),
-            ]);
-        }
+    let mut wider = vec![];
+    let mut add = |sign: &str, is_wider: bool, told: &Told, changes: &[Change]| {
+        wider.push(is_wider);
+        let door = &told.door;
+        let writer = door.written_by.as_ref();
+        let changes: Vec<_> = changes.iter().map(change).collect();
+        table.add([
+            sign.to_owned(),
+            told.service.clone(),
+            door.opens.text().to_owned(),
+            door.kind.text().to_owned(),
+            door.ports.join(", "),
+            door.address.clone(),
+            writer.map_or_else(String::new, |written| written.manager.clone()),
+            changes.join("; "),
+        ]);
+    };
+    for told in &since.opened {
+        add("opened", true, told, &[]);
+    }
+    for Changed { told, changes } in &since.widened {
+        add("widened", true, told, changes);
+    }
+    for Changed { told, changes } in &since.narrowed {
+        add("narrowed", false, told, changes);
+    }
+    for told in &since.closed {
+        add("closed", false, told, &[]);
     }
     if table.is_empty() {
         return String::new();
     }
-    table.text(|row, column, cell| match (column, opened[row]) {
+    table.text(|row, column, cell| match (column, wider[row]) {
         (0, true) => view.bad(&cell),
         (0, false) => view.good(&cell),
         _ => cell,
     })
+}
+
+/// `source ranges: 10.0.0.0/8, now anywhere`.
+fn change(change: &Change) -> String {
+    let Change {
+        what,
+        before,
+        after,
+    } = change;
+    let (before, after) = (excerpt(before), excerpt(after));
+    format!("{what}: {before}, now {after}")
 }
 
 /// `12 doors of 5000 Services: 1 anyone, 11 nodes`, and with an earlier run what differs from it.
@@ -221,9 +244,11 @@ fn summary(report: &ExposuresReport<'_>) -> String {
     if let Some(since) = &report.since {
         let _ = writeln!(
             text,
-            "since {}: {} opened, {} closed",
+            "since {}: {} opened, {} widened, {} narrowed, {} closed",
             printable(&since.time),
             since.opened.len(),
+            since.widened.len(),
+            since.narrowed.len(),
             since.closed.len()
         );
     }
@@ -243,11 +268,17 @@ pub fn json(report: &ExposuresReport<'_>) -> Value {
             value
         })
         .collect();
+    let states = report.results.rows();
+    let states: BTreeMap<_, _> = states
+        .filter_map(|row| Some((row.service.as_str(), row.state.as_ref()?)))
+        .collect();
     let mut value = json!({
         "time": report.time.to_string(),
         "services": report.results.services(),
+        "scope": report.results.scope,
         "gaps": report.results.gaps(),
         "exposures": exposures,
+        "states": states,
     });
     if let Some(since) = &report.since {
         value["since"] = json!(since);

@@ -32,11 +32,19 @@ pub(crate) struct Families {
 }
 
 impl Family {
-    fn of(address: &str) -> Self {
+    /// The family of an address or a block.
+    pub(crate) fn of(address: &str) -> Self {
         match address.contains(':') {
             true => Self::V6,
             false => Self::V4,
         }
+    }
+
+    /// The family of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::V4, Self::V6]
+            .into_iter()
+            .find(|family| family.word() == name)
     }
 
     fn word(self) -> &'static str {

@@ -9,15 +9,22 @@
 
 use crate::api_server::update::{Families, Family, forwards, is_absent, is_set, ports};
 use crate::contract::review::PortRange;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Choices that are tried at most. Each is one review; the shipped policies need four to twenty.
 const MAX_CHOICES: usize = 128;
 
-/// The families of cluster IPs that a cluster may have. It is taken for a dual-stack one, in which
-/// a Service that prefers two families exposes more: see `judge`.
-const CLUSTERS: [Families; 2] = [
+/// The IP families that clusters give: one of them, or both, where a Service may have both.
+const FAMILIES: [Families; 4] = [
+    Families {
+        primary: Family::V4,
+        is_dual: false,
+    },
+    Families {
+        primary: Family::V6,
+        is_dual: false,
+    },
     Families {
         primary: Family::V4,
         is_dual: true,
@@ -35,8 +42,8 @@ pub(super) struct Allocation {
     /// the same one, when it creates a Service.
     groups: Vec<Vec<usize>>,
     health_check: bool,
-    /// The cluster IP is left to the cluster, or the family of a headless Service.
-    cluster_ip: bool,
+    /// What the cluster decides about the Service's families; none: nothing.
+    families: Vec<Families>,
 }
 
 /// One way in which the API server may decide.
@@ -44,41 +51,67 @@ pub(super) struct Allocation {
 pub(super) struct Choice {
     /// The first node port; more of them follow it.
     first: u16,
-    /// The families of the cluster.
+    /// The families of the cluster, for a new Service.
     pub(super) families: Families,
+    /// The families of the cluster, for an update. It is taken for a dual-stack one, in which a
+    /// Service that prefers two families exposes more: see `judge`.
+    pub(super) of_update: Families,
 }
 
 impl Choice {
+    fn new(first: u16, families: Families) -> Self {
+        Self {
+            first,
+            families,
+            of_update: Families {
+                is_dual: true,
+                ..families
+            },
+        }
+    }
+
     /// The lowest node ports.
     pub(super) fn first(range: PortRange) -> Self {
-        Self {
-            first: range.from,
-            families: CLUSTERS[0],
-        }
+        Self::new(range.from, FAMILIES[0])
     }
 
     /// Returns the choice in a cluster that has one family.
     pub(super) fn single_stack(self) -> Self {
-        let families = Families {
+        let of_update = Families {
             is_dual: false,
-            ..self.families
+            ..self.of_update
         };
-        Self { families, ..self }
+        Self { of_update, ..self }
     }
 }
 
 impl Allocation {
     /// The fields that a Service with the API server's defaults leaves out, when it is created.
     pub(super) fn of(service: &Value) -> Self {
-        Self::with(service, unset_ports)
+        let spec = &service["spec"];
+        Self {
+            families: if forwards(spec) { kinds(spec) } else { vec![] },
+            ..Self::with(service, unset_ports)
+        }
     }
 
     /// The fields that an update leaves out, which has what the old Service had.
     pub(super) fn of_update(service: &Value) -> Self {
-        Self::with(service, |spec| {
+        let spec = &service["spec"];
+        let is_new = ["clusterIP", "clusterIPs"]
+            .iter()
+            .all(|key| is_absent(&spec[*key]));
+        let alone = |spec: &Value| {
             let groups = unset_ports(spec).into_iter().flatten();
             groups.map(|index| vec![index]).collect()
-        })
+        };
+        Self {
+            families: match forwards(spec) && is_new {
+                true => FAMILIES[..2].to_vec(),
+                false => vec![],
+            },
+            ..Self::with(service, alone)
+        }
     }
 
     fn with(service: &Value, groups: impl Fn(&Value) -> Vec<Vec<usize>>) -> Self {
@@ -93,21 +126,26 @@ impl Allocation {
         let health_check = kind == "LoadBalancer"
             && spec["externalTrafficPolicy"] == "Local"
             && !is_set(&spec["healthCheckNodePort"]);
-        let has_address = ["clusterIP", "clusterIPs"]
-            .iter()
-            .any(|key| !is_absent(&spec[*key]));
-        let is_headless = spec["clusterIP"] == "None" && is_absent(&spec["ipFamilies"]);
-        let cluster_ip = forwards(spec) && (!has_address || is_headless);
         Self {
             groups,
             health_check,
-            cluster_ip,
+            families: vec![],
         }
     }
 
     /// Returns true if a node port of some kind is left to the API server.
     pub(super) fn has_ports(&self) -> bool {
         !self.groups.is_empty() || self.health_check
+    }
+
+    /// Adds the kinds of cluster that decide about the families of another object.
+    pub(super) fn with_families_of(mut self, other: &Self) -> Self {
+        for families in &other.families {
+            if !self.families.contains(families) {
+                self.families.push(*families);
+            }
+        }
+        self
     }
 
     /// Returns the paths of the node ports that the API server chooses.
@@ -134,14 +172,21 @@ impl Allocation {
     ) -> Vec<Choice> {
         let numbers = match self.has_ports() {
             true => numbers(range, settings),
-            // Two choices, so that both address families are tried.
-            false => vec![range.from; if self.cluster_ip { CLUSTERS.len() } else { 1 }],
+            false => vec![range.from],
         };
-        let clusters = CLUSTERS.iter().cycle();
+        let families = if self.families.is_empty() {
+            &FAMILIES[..1]
+        } else {
+            &self.families
+        };
+        // Every number and every kind of cluster is tried once.
+        let length = numbers.len().max(families.len());
         numbers
             .into_iter()
-            .zip(clusters)
-            .map(|(first, &families)| Choice { first, families })
+            .cycle()
+            .zip(families.iter().cycle())
+            .map(|(first, families)| Choice::new(first, *families))
+            .take(length)
             .collect()
     }
 
@@ -179,6 +224,63 @@ impl Allocation {
             first: next,
             ..choice
         }
+    }
+}
+
+/// Returns the kinds of cluster that give the Service other families than another kind does. One
+/// that names addresses of one family only is taken to be written for a cluster whose first family
+/// this is: most clusters have IPv4, and few manifests say so.
+fn kinds(spec: &Value) -> Vec<Families> {
+    let named: Vec<_> = list(&spec["ipFamilies"]).collect();
+    let policy = family_policy(spec);
+    let may_have_both = matches!(policy, "PreferDualStack" | "RequireDualStack");
+    if named.len() > 1 || named.len() == 1 && !may_have_both {
+        return vec![];
+    }
+    let first = match named.first() {
+        Some(family) => Family::named(family),
+        None => family_of_addresses(spec),
+    };
+    let is_possible = |families: &&Families| {
+        first.is_none_or(|first| first == families.primary)
+            && match policy {
+                "RequireDualStack" => families.is_dual,
+                "PreferDualStack" => true,
+                _ => !families.is_dual,
+            }
+    };
+    FAMILIES.iter().filter(is_possible).copied().collect()
+}
+
+/// Returns the family of all addresses and blocks that the Service names.
+fn family_of_addresses(spec: &Value) -> Option<Family> {
+    let one = ["clusterIP", "loadBalancerIP"].into_iter();
+    let many = ["clusterIPs", "externalIPs", "loadBalancerSourceRanges"].into_iter();
+    let mut of = one
+        .filter_map(|key| spec[key].as_str())
+        .chain(many.flat_map(|key| list(&spec[key])))
+        .filter(|address| !matches!(*address, "" | "None"))
+        .map(Family::of);
+    let first = of.next()?;
+    of.all(|other| other == first).then_some(first)
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+/// Returns the policy of the families, or the API server's default: a headless Service without a
+/// selector gets both, in any cluster.
+fn family_policy(spec: &Value) -> &str {
+    let is_empty = |key: &str| spec[key].as_object().is_none_or(Map::is_empty);
+    match spec["ipFamilyPolicy"].as_str() {
+        Some(policy) if !policy.is_empty() => policy,
+        _ if spec["clusterIP"] == "None" && is_empty("selector") => "RequireDualStack",
+        _ => "SingleStack",
     }
 }
 
@@ -279,6 +381,7 @@ fn collect(settings: &Value, known: &mut BTreeSet<u16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api_server::update;
     use serde_json::json;
 
     const RANGE: PortRange = PortRange {
@@ -303,7 +406,7 @@ mod tests {
         assert!(fields("ClusterIP").is_empty());
         let mut none = service("LoadBalancer", &ports);
         none["spec"]["allocateLoadBalancerNodePorts"] = false.into();
-        assert_eq!(Allocation::of(&none), Allocation::default());
+        assert!(!Allocation::of(&none).has_ports());
         none["spec"]["externalTrafficPolicy"] = "Local".into();
         assert!(Allocation::of(&none).health_check);
     }
@@ -314,14 +417,7 @@ mod tests {
             json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}, {"port": 80}]);
         let mut dns = service("NodePort", &ports);
         let allocation = Allocation::of(&dns);
-        allocation.fill(
-            &mut dns,
-            Choice {
-                first: 32767,
-                families: CLUSTERS[0],
-            },
-            RANGE,
-        );
+        allocation.fill(&mut dns, Choice::new(32767, FAMILIES[0]), RANGE);
         let numbers: Vec<_> = dns["spec"]["ports"]
             .as_array()
             .expect("ports")
@@ -338,18 +434,82 @@ mod tests {
         assert!(!Allocation::of(&chosen).has_ports());
     }
 
+    /// Returns the families that a Service gets, in each kind of cluster that is tried.
+    fn tried(spec: &Value) -> Vec<String> {
+        let mut service = service("LoadBalancer", &json!([{"port": 80, "nodePort": 30080}]));
+        let own = service["spec"].as_object_mut().expect("a map");
+        own.remove("clusterIP");
+        own.extend(spec.as_object().expect("a map").clone());
+        let allocation = Allocation::of(&service);
+        let choices = allocation.choices(RANGE, [].iter());
+        let families = choices.into_iter().map(|choice| {
+            let mut filled = service.clone();
+            update::families(&mut filled, None, choice.families);
+            update::addresses(&mut filled, None);
+            let spec = &filled["spec"];
+            let count = |key: &str| spec[key].as_array().map_or(0, Vec::len);
+            if spec["clusterIP"] != "None" {
+                assert_eq!(count("clusterIPs"), count("ipFamilies"), "{spec}");
+            }
+            list(&spec["ipFamilies"]).collect::<Vec<_>>().join(" ")
+        });
+        families.collect()
+    }
+
     #[test]
-    fn both_families_are_tried_for_a_headless_service_that_names_none() {
-        let primaries = |spec: Value| {
-            let choices = Allocation::of(&json!({"spec": spec})).choices(RANGE, [].iter());
-            let families = choices.into_iter().map(|choice| choice.families.primary);
-            families.collect::<Vec<_>>()
-        };
-        let headless = json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"app": "a"}});
-        assert_eq!(primaries(headless.clone()), [Family::V4, Family::V6]);
-        let mut named = headless;
-        named["ipFamilies"] = json!(["IPv6"]);
-        assert_eq!(primaries(named).len(), 1);
+    fn the_families_of_every_kind_of_cluster_are_tried() {
+        for (spec, expected) in [
+            (json!({}), &["IPv4", "IPv6"][..]),
+            (json!({"ipFamilies": ["IPv6"]}), &["IPv6"]),
+            (
+                json!({"loadBalancerSourceRanges": ["10.0.0.0/8"]}),
+                &["IPv4"],
+            ),
+            (json!({"loadBalancerIP": "2001:db8::1"}), &["IPv6"]),
+            (
+                json!({"loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"]}),
+                &["IPv4", "IPv6"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack"}),
+                &["IPv4", "IPv6", "IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}),
+                &["IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack"}),
+                &["IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None"}),
+                &["IPv4 IPv6", "IPv6 IPv4"],
+            ),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None", "selector": {"app": "a"}}),
+                &["IPv4", "IPv6"],
+            ),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}),
+                &["IPv6 IPv4"],
+            ),
+        ] {
+            assert_eq!(tried(&spec), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_update_to_one_family_gives_back_the_other_one() {
+        let mut old = service("ClusterIP", &json!([{"port": 80}]));
+        old["spec"]["clusterIPs"] = json!(["10.0.0.1", "fd00::1"]);
+        old["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
+        let mut new = json!({"metadata": {}, "spec": {"type": "ClusterIP", "ports": [{"port": 80}],
+            "ipFamilyPolicy": "SingleStack"}});
+        update::carry_over(&mut new, &old);
+        update::families(&mut new, Some(&old), FAMILIES[2]);
+        assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
+        assert_eq!(new["spec"]["clusterIPs"], json!(["10.0.0.1"]));
     }
 
     #[test]

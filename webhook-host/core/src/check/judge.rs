@@ -113,11 +113,19 @@ impl Request<'_> {
             return (allocation, world);
         };
         let mut old = Value::clone(old);
+        let before = &old["spec"];
+        // A Service of a file that prefers two families has those of the cluster that is tried.
+        let is_tried =
+            before["ipFamilyPolicy"] == "PreferDualStack" && before["ipFamilies"].is_null();
+        let families = match is_tried {
+            true => choice.families,
+            false => choice.of_update,
+        };
         let (_, choice) = create(&mut old, choice, range);
         let service = &mut world.service;
         update::carry_over(service, &old);
         let allocation = Allocation::of_update(service);
-        update::families(service, Some(&old), choice.families);
+        update::families(service, Some(&old), families);
         update::addresses(service, Some(&old));
         allocation.fill(service, choice, range);
         update::wipe(service, &old);
@@ -292,7 +300,11 @@ impl Judge<'_> {
             .as_deref()
             .map(Allocation::of)
             .unwrap_or_default();
-        let wider = if of_old.has_ports() { of_old } else { left };
+        let wider = if of_old.has_ports() {
+            of_old.with_families_of(&left)
+        } else {
+            left.with_families_of(&of_old)
+        };
         let settings = self
             .admission()
             .policies()

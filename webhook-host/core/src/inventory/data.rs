@@ -1,5 +1,6 @@
 //! The inventory as configuration files and suites write it.
 
+use super::index::{Event, Kind, Object};
 use schemars::JsonSchema;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -166,6 +167,53 @@ pub struct ContainerPortData {
     pub name: Option<String>,
     /// The port's number.
     pub container_port: u16,
+}
+
+impl InventoryData {
+    /// Returns true if it names objects, and not only what an operator says about the cluster.
+    pub fn has_objects(&self) -> bool {
+        !(self.namespaces.is_empty() && self.cluster.nodes.is_empty() && self.pods.is_none())
+    }
+
+    /// Objects of files have no events; these make the same inventory.
+    pub(super) fn into_events(self) -> impl Iterator<Item = Event> {
+        let namespaces = self.namespaces.into_iter();
+        let namespaces = namespaces.map(|(name, data)| Object::Namespace {
+            name,
+            labels: data.labels,
+            annotations: data.annotations,
+            terminating: data.terminating,
+        });
+        let listed = [Some(Kind::Nodes), self.pods.is_some().then_some(Kind::Pods)];
+        let listed = listed.into_iter().flatten().map(Event::Listed);
+        // Files give Pods no names, and those of Nodes are for people: their places will do.
+        let nodes = self
+            .cluster
+            .nodes
+            .into_iter()
+            .enumerate()
+            .map(|(place, node)| Object::Node {
+                name: place.to_string(),
+                provider_id: node.provider_id,
+                taints: node.taints,
+            });
+        let pods = self.pods.into_iter().flatten().enumerate();
+        let pods = pods.map(|(place, pod)| Object::Pod {
+            namespace: pod.namespace,
+            name: place.to_string(),
+            labels: pod.labels,
+            ports: pod
+                .ports
+                .into_iter()
+                .map(|port| (port.name, port.container_port.into()))
+                .collect(),
+        });
+        namespaces
+            .chain(nodes)
+            .chain(pods)
+            .map(Event::Apply)
+            .chain(listed)
+    }
 }
 
 /// The longest label of RFC 1123.

@@ -23,7 +23,10 @@ pub use candidate::Candidate;
 pub use exemptions::{BreakGlass, Exemptions, PolicyExemptions};
 pub use host_config::{HostConfig, HostConfigSpec};
 pub use module::Module;
-pub use names::{AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject};
+pub use names::{
+    AnnotationKey, Group, Hours, Namespace, ServiceAccount, ServicePattern, Subject,
+    is_annotation_key, is_label_key, is_label_value,
+};
 pub use public_key::{KeyKind, PublicKey};
 pub use reference::{Digest, Host, Reference, Repository, Tag};
 pub use registries::{

@@ -113,15 +113,35 @@ impl Wide for ServicePattern {
             Some((namespace, _)) if namespace.contains('.') => Err(format!(
                 "{text:?} names no Services: no namespace has a dot in its name"
             )),
-            Some((namespace, name)) if plain(namespace) && plain(name) => Ok(Self {
-                namespace: WildMatch::new(namespace),
-                name: WildMatch::new(name),
-            }),
+            Some((_, name)) if name.contains('.') => Err(format!(
+                "{text:?} names no Services: no Service has a dot in its name"
+            )),
+            Some((namespace, name)) if plain(namespace) && plain(name) => {
+                match [namespace, name]
+                    .into_iter()
+                    .find(|part| !is_possible(part))
+                {
+                    Some(part) => Err(format!(
+                        "{text:?} names no Services: no name is like {part:?}; names have at most \
+                         63 characters, and no '-' at an end"
+                    )),
+                    None => Ok(Self {
+                        namespace: WildMatch::new(namespace),
+                        name: WildMatch::new(name),
+                    }),
+                }
+            }
             _ => Err(format!(
                 "{text:?} names no Services; write namespace/name, with `*` for any characters"
             )),
         }
     }
+}
+
+/// Returns true if a pattern can match a label of RFC 1123.
+fn is_possible(pattern: &str) -> bool {
+    let plain = pattern.bytes().filter(|byte| *byte != b'*').count();
+    plain <= 63 && !pattern.starts_with('-') && !pattern.ends_with('-')
 }
 
 /// Returns true for a pattern that consists of `*` alone.
@@ -247,6 +267,22 @@ impl FromStr for LabelValue {
     }
 }
 
+/// Returns true if a text can be the key of a label.
+pub fn is_label_key(text: &str) -> bool {
+    text.parse::<LabelKey>().is_ok()
+}
+
+/// Returns true if a text can be the value of a label.
+pub fn is_label_value(text: &str) -> bool {
+    text.parse::<LabelValue>().is_ok()
+}
+
+/// Returns true if a text can be the key of an annotation. Unlike that of a label's, its prefix may
+/// have upper case.
+pub fn is_annotation_key(text: &str) -> bool {
+    is_label_key(&text.to_ascii_lowercase())
+}
+
 /// Returns true if a text can be a label's value, or the name in its key.
 fn is_label_text(text: &str) -> bool {
     let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -289,14 +325,38 @@ impl FromStr for Subject {
             "system:anonymous" => Err(format!(
                 "{text:?} is whoever did not say who they are; name a user"
             )),
+            _ if is_group_of_kubernetes(text) => Err(format!(
+                "{text:?} is a group, and no user has its name; write it among groups"
+            )),
+            _ if is_impossible_account(text) => Err(format!(
+                "{text:?} is no service account; write it among serviceAccounts, as namespace/name"
+            )),
             _ => Ok(Self(text.to_owned())),
         }
     }
 }
 
+/// Returns true for the names of groups that only Kubernetes gives.
+fn is_group_of_kubernetes(text: &str) -> bool {
+    let is_everybody = Group(text.to_owned()).is_everybody();
+    is_everybody || text == "system:masters" || text.starts_with(Group::OF_NAMESPACE)
+}
+
+/// Returns true for a user name that would be a service account's, and can't be.
+fn is_impossible_account(text: &str) -> bool {
+    let account = text.strip_prefix(ServiceAccount::PREFIX);
+    account.is_some_and(|account| {
+        let account = account.split_once(':');
+        !account.is_some_and(|(namespace, name)| ServiceAccount::is_one(namespace, name))
+    })
+}
+
 text_type!(pub Group, "A group's name.", EXACT_NAME);
 
 impl Group {
+    /// The beginning of the groups of a namespace's service accounts.
+    const OF_NAMESPACE: &str = "system:serviceaccounts:";
+
     /// Returns true for the groups of everybody, or of all service accounts.
     pub fn is_everybody(&self) -> bool {
         matches!(
@@ -316,6 +376,18 @@ impl Wide for Group {
             _ if text.trim() != text => Err(format!(
                 "{text:?}: no group has a name with blanks at an end; remove them"
             )),
+            _ if text.starts_with(ServiceAccount::PREFIX) => Err(format!(
+                "{text:?} is a user, and no group has its name; write it among serviceAccounts, as \
+                 namespace/name"
+            )),
+            _ if text
+                .strip_prefix(Self::OF_NAMESPACE)
+                .is_some_and(|namespace| !super::is_label(namespace)) =>
+            {
+                Err(format!(
+                    "{text:?} names no namespace behind its last colon; correct it"
+                ))
+            }
             _ => Ok(Self(text.to_owned())),
         }
     }
@@ -365,6 +437,12 @@ pub struct ServiceAccount(String);
 impl ServiceAccount {
     const PREFIX: &'static str = "system:serviceaccount:";
 
+    /// Returns true for the names of a namespace and of an object in it.
+    fn is_one(namespace: &str, name: &str) -> bool {
+        let is_name = name.len() <= 253 && name.split('.').all(super::is_label);
+        super::is_label(namespace) && is_name
+    }
+
     /// `system:serviceaccount:namespace:name`.
     pub fn user_name(&self) -> &str {
         &self.0
@@ -375,12 +453,8 @@ impl FromStr for ServiceAccount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let plain = |part: &str| {
-            let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-            !part.is_empty() && part.bytes().all(allowed)
-        };
         match text.split_once('/') {
-            Some((namespace, name)) if super::is_label(namespace) && plain(name) => {
+            Some((namespace, name)) if Self::is_one(namespace, name) => {
                 Ok(Self(format!("{}{namespace}:{name}", Self::PREFIX)))
             }
             _ => Err(format!(
@@ -422,8 +496,12 @@ impl FromStr for AnnotationKey {
         let name = text.rsplit('/').next().unwrap_or_default();
         let allowed =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
-        let qualified =
-            !name.is_empty() && name.len() <= 63 && text.len() <= 253 && text.bytes().all(allowed);
+        let prefix = text.split('/').next().unwrap_or_default();
+        let qualified = !prefix.is_empty()
+            && !name.is_empty()
+            && name.len() <= 63
+            && text.len() <= 253
+            && text.bytes().all(allowed);
         if qualified && text.split('/').count() == 2 {
             return Ok(Self(text.to_owned()));
         }

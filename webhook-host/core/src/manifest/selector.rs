@@ -186,7 +186,7 @@ fn match_labels<'de, D: Deserializer<'de>>(
 /// Refuses a value of the label that bears the namespace's name, when no namespace has such a name.
 fn check_name(key: &LabelKey, value: &LabelValue) -> Result<(), String> {
     let value = value.as_str();
-    if key.as_str() != NAME_LABEL || value.is_empty() || is_label(value) {
+    if key.as_str() != NAME_LABEL || is_label(value) {
         return Ok(());
     }
     Err(format!(

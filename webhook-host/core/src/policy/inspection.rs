@@ -3,12 +3,13 @@
 
 use super::{LoadError, Subject};
 use crate::component::PolicyComponent;
-use crate::contract::description::{About, Context, Description};
+use crate::contract::description::{About, Compared, Context, Description};
 use crate::contract::review::{Operation, Phase, Resource};
 use crate::contract::{PACKAGE, VERSION};
 use crate::settings::{self, manifest_name, parse_wit};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use wit_parser::{UnresolvedPackage, World};
 
 /// The description of a component, without a manifest.
@@ -36,6 +37,9 @@ pub struct Inspection {
     /// The properties of Services that the policy judges, such as `loadBalancer` or `externalIps`,
     /// with the default settings; empty: it judges every Service.
     pub about: Vec<String>,
+    /// The free texts that it compares, with the default settings: `annotation example.com/owner`,
+    /// `namespaceLabel env`, `externalName` or `user`. A host that records reviews keeps these.
+    pub compares: Vec<String>,
     /// Interfaces that it imports.
     pub imports: Vec<String>,
     /// Interfaces and functions that it exports.
@@ -85,6 +89,7 @@ impl Inspection {
             resources: resources(&description),
             context: context(&description),
             about: about(&description),
+            compares: compares(&description),
             imports: imports.cloned().collect(),
             exports: component.exports().to_vec(),
             settings: settings.map(|(ty, defaults)| settings::schema(ty, defaults, wit)),
@@ -157,6 +162,22 @@ fn about(description: &Description) -> Vec<String> {
         .filter(|(about, _)| description.about.contains(*about))
         .map(|(_, name)| manifest_name(name))
         .collect()
+}
+
+fn compares(description: &Description) -> Vec<String> {
+    let word = |compared: &Compared| match compared {
+        Compared::Annotation(key) => format!("annotation {key}"),
+        Compared::Label(key) => format!("label {key}"),
+        Compared::NamespaceLabel(key) => format!("namespaceLabel {key}"),
+        Compared::NamespaceAnnotation(key) => format!("namespaceAnnotation {key}"),
+        Compared::ExternalName => "externalName".to_owned(),
+        Compared::User => "user".to_owned(),
+        Compared::UserUid => "userUid".to_owned(),
+        Compared::UserExtra(key) => format!("userExtra {key}"),
+        Compared::ConditionMessages => "conditionMessages".to_owned(),
+    };
+    let words: BTreeSet<_> = description.compares.iter().map(word).collect();
+    words.into_iter().collect()
 }
 
 /// Returns `package:name/world` of the author's WIT.

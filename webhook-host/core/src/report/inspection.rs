@@ -57,6 +57,10 @@ pub fn text(inspection: &Inspection, detail: Detail) -> String {
                 inspection.about.join(", ")
             },
         ),
+        (
+            "compares",
+            printable(&compared(inspection, detail)).into_owned(),
+        ),
         ("imports", list(&inspection.imports)),
         ("exports", list(&inspection.exports)),
         ("pre-initialised", snapshot),
@@ -86,6 +90,21 @@ pub fn text(inspection: &Inspection, detail: Detail) -> String {
     }
     required(&mut text, &inspection.required_settings);
     text
+}
+
+/// The texts that it compares, of many the first ones.
+fn compared(inspection: &Inspection, detail: Detail) -> String {
+    const SHOWN: usize = 3;
+    let compares = &inspection.compares;
+    let more = match detail {
+        Detail::Verbose => 0,
+        _ => compares.len().saturating_sub(SHOWN),
+    };
+    match (compares.is_empty(), more) {
+        (true, _) => "no free texts".to_owned(),
+        (false, 0) => compares.join(", "),
+        (false, more) => format!("{} and {more} more (all: -v)", compares[..SHOWN].join(", ")),
+    }
 }
 
 /// The settings without which the policy does not load.

@@ -18,7 +18,7 @@ pub use view::{Detail, View};
 use crate::excerpt::excerpt;
 use crate::printable::printable;
 
-/// A text of a user's object as a report for people has it: cut and escaped.
+/// Cuts and escapes a text of a user's object for a report that people read.
 pub fn shown(text: &str) -> String {
     printable(&excerpt(text)).into_owned()
 }
