@@ -227,8 +227,12 @@ impl Loader {
                 let fix = "correct the name that `describe` returns, and build it again";
                 finding(Level::Error, document, module.field(), message, fix)
             });
-        let odd = odd.chain(named);
-        forgotten.into_iter().chain(slow).chain(odd).collect()
+        forgotten
+            .into_iter()
+            .chain(slow)
+            .chain(odd)
+            .chain(named)
+            .collect()
     }
 
     /// Runs a suite beside the policies, where the components can be found.
