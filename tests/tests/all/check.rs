@@ -658,7 +658,7 @@ fn a_generated_name_is_exempt_only_whatever_it_becomes() {
              NodePort, ports: [{{port: 80}}]}}\n"
         )
     };
-    let exemptions = "  exemptions: { services: [default/web-*, default/api-x7*, default/db-] }\n  \
+    let exemptions = "  exemptions: { services: [default/web-*, default/api-x7*, default/db] }\n  \
                       settings: { allowedTypes: [ClusterIP] }";
     let case = Case::policy("service-type", exemptions)
         .file("web.yaml", &manifest("web-"))
