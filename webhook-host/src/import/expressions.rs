@@ -40,7 +40,7 @@ impl Checker {
         for (i, validation) in spec.validations.iter().enumerate() {
             let path = format!("spec.validations[{i}]");
             self.expression(format!("{path}.expression"), &validation.expression, &bool);
-            if let Some(message) = &validation.message_expression {
+            if let Some(message) = validation.message_expression() {
                 let path = format!("{path}.messageExpression");
                 self.expression(path, message, &[Type::String]);
             }

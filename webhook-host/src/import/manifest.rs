@@ -143,8 +143,8 @@ impl Rule {
         Self {
             rule,
             expression: validation.expression.clone(),
-            message: validation.message.clone(),
-            message_expression: validation.message_expression.clone(),
+            message: validation.message().map(str::to_owned),
+            message_expression: validation.message_expression().map(str::to_owned),
         }
     }
 }

@@ -258,9 +258,23 @@ pub(super) struct Variable {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Validation {
     pub(super) expression: String,
-    pub(super) message: Option<String>,
-    pub(super) message_expression: Option<String>,
+    message: Option<String>,
+    message_expression: Option<String>,
     pub(super) reason: Option<Reason>,
+}
+
+/// An empty text is none for an API server.
+impl Validation {
+    /// Returns the message as the API server shows it, without white space around it.
+    pub(super) fn message(&self) -> Option<&str> {
+        let message = self.message.as_deref();
+        message.filter(|text| !text.is_empty()).map(str::trim)
+    }
+
+    pub(super) fn message_expression(&self) -> Option<&str> {
+        let expression = self.message_expression.as_deref();
+        expression.filter(|text| !text.is_empty())
+    }
 }
 
 /// The reason of a denial.

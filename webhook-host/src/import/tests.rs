@@ -99,6 +99,20 @@ fn a_policy_with_its_binding_becomes_a_manifest() {
 }
 
 #[test]
+fn messages_are_taken_over_as_the_api_server_shows_them() {
+    let text = policy(&format!(
+        "{{ {SERVICES}, validations: [{{ expression: 'true', message: \"no node ports\\n\" }},
+            {{ expression: 'true', message: '', messageExpression: '' }}] }}"
+    )) + &binding(BOUND);
+    let import = imported(&text);
+    assert_eq!(findings(&import), Vec::<String>::new());
+    assert_eq!(
+        manifests(&import)[0]["spec"]["settings"]["validations"],
+        json!([{"expression": "true", "message": "no node ports"}, {"expression": "true"}])
+    );
+}
+
+#[test]
 fn several_bindings_actions_and_reasons_become_several_manifests() {
     let text = policy(&format!(
         "{{ {SERVICES}, validations: [{{ expression: 'true' }}, {{ expression: 'true', reason: \

@@ -153,7 +153,7 @@ fn a_generated_name_is_exempt_only_whatever_it_becomes() {
              NodePort, ports: [{{port: 80}}]}}\n"
         )
     };
-    let exemptions = "  exemptions: { services: [default/web-*, default/api-x7*, default/db-] }\n  \
+    let exemptions = "  exemptions: { services: [default/web-*, default/api-x7*, default/db] }\n  \
                       settings: { allowedTypes: [ClusterIP] }";
     let case = Case::policy("service-type", exemptions)
         .file("web.yaml", &manifest("web-"))
@@ -173,6 +173,36 @@ fn a_null_in_a_map_of_texts_is_judged_as_an_empty_text() {
     let (rows, code) = case.rows(&["null.yaml"]);
     let warned = row("warning", "kubernetes", "metadata.labels[\"l\"]");
     assert_eq!((rows, code), (vec![warned], Some(0)));
+}
+
+#[test]
+fn policies_find_empty_values_absent_as_in_a_review_of_an_api_server() {
+    let policy = "  settings: { validations: [\n    { expression: '!has(object.metadata.labels) && \
+                  !has(object.metadata.annotations)' },\n    { expression: \
+                  '!has(object.spec.selector) && !has(object.spec.externalIPs)' },\n    { \
+                  expression: 'object.spec.ports.all(p, !has(p.name) && !has(p.nodePort))' }] }";
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: w, labels: {}, annotations: \
+                null}\nspec: {selector: {}, externalIPs: [], ports: [{port: 80, name: '', \
+                nodePort: 0}]}\n";
+    let case = Case::policy("expressions", policy).file("empty.yaml", text);
+    let (findings, code) = case.findings(&["empty.yaml"]);
+    assert_eq!((findings, code), (vec![], Some(0)));
+    let full = text.replace("labels: {}", "labels: {a: b}");
+    let (rows, code) = case.file("empty.yaml", &full).rows(&["empty.yaml"]);
+    assert_eq!(code, Some(1), "{rows:?}");
+}
+
+#[test]
+fn a_patched_service_gets_the_defaults_of_its_new_type() {
+    let policy = "  settings: {\n    mutations: [{ jsonPatch: { expression: \
+                  '[JSONPatch{op: \"replace\", path: \"/spec/type\", value: \"LoadBalancer\"}]' } \
+                  }],\n    validations: [{ expression: 'object.spec.type == \"LoadBalancer\" && \
+                  has(object.spec.externalTrafficPolicy) && \
+                  has(object.spec.allocateLoadBalancerNodePorts)' }] }";
+    let case = Case::policy("expressions", policy)
+        .file("patched.yaml", &service("w", "{ ports: [{ port: 80 }] }"));
+    let (rows, code) = case.rows(&["patched.yaml"]);
+    assert_eq!(code, Some(0), "{rows:?}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The defaults that an API server fills in before the first webhook sees a Service
 //! (`SetDefaults_Service` in Kubernetes' `pkg/apis/core/v1/defaults.go`), on JSON, since the object
 //! may be malformed. Nothing is added beside a value of a wrong type. Nothing that is present is
-//! changed, but for a null in a map of texts, which is an empty text for an API server.
+//! changed, but for what is lost when the API server decodes the object into its types and encodes
+//! it again: nulls, and empty values of fields with `omitempty`. Policies find such a field absent.
 
 use serde_json::{Map, Value, json};
 
@@ -11,6 +12,43 @@ const MAPS: [&str; 3] = [
     "/metadata/labels",
     "/spec/selector",
 ];
+
+/// The fields of metadata that an API server leaves out where they are empty.
+const META: [&str; 11] = [
+    "annotations",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// The fields of a spec that an API server leaves out where they are empty. The others are
+/// pointers, whose empty values are kept, and refused.
+const SPEC: [&str; 14] = [
+    "clusterIP",
+    "clusterIPs",
+    "externalIPs",
+    "externalName",
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "ipFamilies",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+    "ports",
+    "publishNotReadyAddresses",
+    "selector",
+    "sessionAffinity",
+    "type",
+];
+
+/// The fields of a port that an API server leaves out where they are empty.
+const PORT: [&str; 3] = ["name", "nodePort", "protocol"];
 
 /// Makes an empty text of each null in a map of texts, as an API server decodes it.
 pub fn empty_texts(service: &mut Value) {
@@ -23,9 +61,39 @@ pub fn empty_texts(service: &mut Value) {
     }
 }
 
+/// Removes what an API server leaves out when it encodes the Service.
+fn omit_empty(service: &mut Value) {
+    let meta = service.get_mut("metadata").and_then(Value::as_object_mut);
+    if let Some(meta) = meta {
+        omit(meta, &META);
+    }
+    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
+    omit(spec, &SPEC);
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
+        omit(port, &PORT);
+    }
+}
+
+/// Removes nulls, and empty values of these fields.
+fn omit(object: &mut Map<String, Value>, fields: &[&str]) {
+    object.retain(|key, value| match value {
+        Value::Null => false,
+        _ if !fields.contains(&key.as_str()) => true,
+        Value::Bool(is_set) => *is_set,
+        Value::Number(number) => number.as_i64() != Some(0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+    });
+}
+
 /// Fills in the defaults of core/v1.
 pub fn apply(service: &mut Value) {
     empty_texts(service);
+    omit_empty(service);
     let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
         return;
     };
@@ -46,13 +114,7 @@ pub fn apply(service: &mut Value) {
     if kind == "LoadBalancer" {
         fill(spec, "allocateLoadBalancerNodePorts", || true.into());
     }
-    if spec["sessionAffinity"] == "ClientIP" {
-        fill(
-            spec,
-            "sessionAffinityConfig",
-            || json!({"clientIP": {"timeoutSeconds": 10800}}),
-        );
-    }
+    affinity(spec);
     let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
     ports
         .into_iter()
@@ -61,9 +123,31 @@ pub fn apply(service: &mut Value) {
         .for_each(port);
 }
 
+/// Without affinity there is no configuration of it, and with it a whole one.
+fn affinity(spec: &mut Map<String, Value>) {
+    let is_decodable = spec.get("sessionAffinityConfig").is_none_or(|config| {
+        config.is_object() && matches!(config["clientIP"], Value::Null | Value::Object(_))
+    });
+    if !is_decodable {
+        return;
+    }
+    if spec["sessionAffinity"] == "None" {
+        spec.remove("sessionAffinityConfig");
+    } else if spec["sessionAffinity"] == "ClientIP" {
+        let config = spec.get("sessionAffinityConfig");
+        if config.is_none_or(|config| config["clientIP"]["timeoutSeconds"].is_null()) {
+            let whole = json!({"clientIP": {"timeoutSeconds": 10800}});
+            spec.insert("sessionAffinityConfig".to_owned(), whole);
+        }
+    }
+}
+
 fn port(port: &mut Map<String, Value>) {
     fill(port, "protocol", || "TCP".into());
-    if port.get("targetPort").is_some_and(|target| target == 0) {
+    if port
+        .get("targetPort")
+        .is_some_and(|target| *target == 0 || target == "")
+    {
         port.remove("targetPort");
     }
     if let Some(number) = port.get("port").cloned() {
@@ -71,14 +155,8 @@ fn port(port: &mut Map<String, Value>) {
     }
 }
 
-/// The API server treats null and "" like an absent key.
 fn fill(object: &mut Map<String, Value>, key: &str, default: impl FnOnce() -> Value) {
-    if object
-        .get(key)
-        .is_none_or(|value| value.is_null() || value == "")
-    {
-        object.insert(key.to_owned(), default());
-    }
+    object.entry(key).or_insert_with(default);
 }
 
 #[cfg(test)]
@@ -133,10 +211,76 @@ mod tests {
         apply(&mut service);
         assert_eq!(
             service["metadata"],
-            json!({"annotations": {"a": "", "b": "c"}, "labels": null})
+            json!({"annotations": {"a": "", "b": "c"}})
         );
         assert_eq!(service["spec"]["selector"], json!({"app": ""}));
         assert_eq!(service["spec"]["externalIPs"], json!([null]));
+    }
+
+    #[test]
+    fn empty_values_are_left_out_as_the_api_server_leaves_them_out() {
+        let mut service = json!({
+            "metadata": {"name": "web", "generateName": "", "labels": {}, "annotations": {},
+                "finalizers": [], "ownerReferences": [], "creationTimestamp": null,
+                "generation": 0},
+            "spec": {"type": "", "selector": {}, "clusterIP": "", "clusterIPs": [],
+                "externalIPs": [], "externalName": "", "loadBalancerIP": "",
+                "loadBalancerSourceRanges": [], "ipFamilies": null, "sessionAffinity": "",
+                "publishNotReadyAddresses": false, "healthCheckNodePort": 0,
+                "externalTrafficPolicy": "", "ports": [{"port": 80, "name": "", "protocol": "",
+                    "nodePort": 0, "targetPort": "", "appProtocol": null}]},
+        });
+        apply(&mut service);
+        let expected = json!({
+            "metadata": {"name": "web"},
+            "spec": {"type": "ClusterIP", "sessionAffinity": "None",
+                "internalTrafficPolicy": "Cluster",
+                "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]},
+        });
+        assert_eq!(service, expected);
+    }
+
+    #[test]
+    fn empty_values_of_pointers_are_kept() {
+        let spec = json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+            "loadBalancerClass": "", "internalTrafficPolicy": "", "ipFamilyPolicy": "",
+            "trafficDistribution": "", "ports": [{"port": 80, "appProtocol": ""}]});
+        let kept = defaulted(json!({"spec": &spec}));
+        for (key, value) in spec.as_object().expect("a map") {
+            if key != "ports" {
+                assert_eq!(kept[key], *value, "{key}");
+            }
+        }
+        assert_eq!(kept["ports"][0]["appProtocol"], "");
+    }
+
+    #[test]
+    fn the_configuration_of_affinity_is_whole_or_absent() {
+        let whole = json!({"clientIP": {"timeoutSeconds": 10800}});
+        for (affinity, config, expected) in [
+            ("None", json!({}), Value::Null),
+            ("ClientIP", Value::Null, whole.clone()),
+            ("ClientIP", json!({}), whole.clone()),
+            ("ClientIP", json!({"clientIP": null}), whole.clone()),
+            (
+                "ClientIP",
+                json!({"clientIP": {"timeoutSeconds": null}}),
+                whole,
+            ),
+            ("ClientIP", json!({"clientIP": []}), json!({"clientIP": []})),
+            (
+                "ClientIP",
+                json!({"clientIP": {"timeoutSeconds": 0}}),
+                json!({"clientIP": {"timeoutSeconds": 0}}),
+            ),
+        ] {
+            let spec = json!({"sessionAffinity": affinity, "sessionAffinityConfig": &config});
+            let spec = defaulted(json!({"spec": spec}));
+            assert_eq!(
+                spec["sessionAffinityConfig"], expected,
+                "{affinity} {config}"
+            );
+        }
     }
 
     #[test]

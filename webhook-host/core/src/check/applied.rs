@@ -118,6 +118,7 @@ impl Judge<'_> {
             let patch: json_patch::Patch =
                 serde_json::from_str(patch).map_err(|error| text(&error))?;
             json_patch::patch(&mut request.service, &patch).map_err(|error| text(&error))?;
+            defaults::apply(&mut request.service);
         }
         let range = self
             .reviewer

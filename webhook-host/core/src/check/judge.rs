@@ -252,6 +252,7 @@ impl Judge<'_> {
             let patch: json_patch::Patch =
                 serde_json::from_str(patch).map_err(|error| error.to_string())?;
             json_patch::patch(&mut request.service, &patch).map_err(|error| error.to_string())?;
+            defaults::apply(&mut request.service);
             *patched = Some(request.service.clone());
         }
         subject.policies.extend(
