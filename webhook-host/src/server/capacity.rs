@@ -9,7 +9,8 @@
 
 use super::limits::Limits;
 use super::peer::Peer;
-use super::peers::{Peers, Permit, Permits, Scarce};
+use super::peers::{Peers, Scarce};
+use super::permits::{Permit, Permits};
 use super::refusal::Refusal;
 use crate::large_body::{BodyLock, LargeBodyLock};
 use crate::live::Live;

@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod peer;
 mod peers;
+mod permits;
 mod received;
 mod refusal;
 mod sentinel;

@@ -13,6 +13,7 @@
 
 use super::limits::Limits;
 use super::peer::{OpenRequest, Peer, Waited};
+use super::permits::{Permit, Permits};
 use crate::metrics::Metrics;
 use ipnet::IpNet;
 use std::cmp::Reverse;
@@ -21,14 +22,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Open requests for each in-flight slot. A request whose body or response is under way takes
 /// little memory beside its head.
 const REQUESTS_PER_SLOT: usize = 4;
-
-/// One in this many permits is reserved for API servers, where the host can recognise them.
-const RESERVED_DIVISOR: usize = 4;
 
 /// The time for a handshake and the first request during which a connection is not evicted.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -105,81 +102,6 @@ pub(super) struct RequestPermit {
     _permit: Permit,
 }
 
-/// A number of permits, a part of which is reserved for API servers.
-pub(super) struct Permits {
-    all: Arc<Semaphore>,
-    /// All but the reserved ones.
-    unreserved: Arc<Semaphore>,
-}
-
-/// One permit. Clients other than API servers need one of the unreserved ones too.
-pub(super) struct Permit {
-    _any: OwnedSemaphorePermit,
-    unreserved: Option<OwnedSemaphorePermit>,
-}
-
-impl Permits {
-    pub(super) fn new(all: usize, reserves: bool) -> Self {
-        let all = all.clamp(1, Semaphore::MAX_PERMITS);
-        let unreserved = if reserves {
-            (all - all / RESERVED_DIVISOR).max(1)
-        } else {
-            all
-        };
-        Self {
-            all: Arc::new(Semaphore::new(all)),
-            unreserved: Arc::new(Semaphore::new(unreserved)),
-        }
-    }
-
-    /// Takes a permit, or returns `None` when none is left for such a client.
-    pub(super) fn take(&self, is_api_server: bool) -> Option<Permit> {
-        let one = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
-        let unreserved = if is_api_server {
-            None
-        } else {
-            Some(one(&self.unreserved)?)
-        };
-        Some(Permit {
-            _any: one(&self.all)?,
-            unreserved,
-        })
-    }
-
-    /// Waits for a permit, at most `EVICTION_INTERVAL`. The semaphores are fair: the next free
-    /// permit goes to the caller that has waited longest, even if another one calls `take` at that
-    /// moment.
-    async fn wait(&self, is_api_server: bool) -> Option<Permit> {
-        let one = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
-        let permit = async {
-            let unreserved = if is_api_server {
-                None
-            } else {
-                Some(one(&self.unreserved).await.ok()?)
-            };
-            Some(Permit {
-                _any: one(&self.all).await.ok()?,
-                unreserved,
-            })
-        };
-        tokio::time::timeout(EVICTION_INTERVAL, permit).await.ok()?
-    }
-
-    /// Returns the number of free permits, reserved ones included.
-    pub(super) fn free(&self) -> usize {
-        self.all.available_permits()
-    }
-
-    /// Returns the number of permits that are left for an API server or for any other client.
-    pub(super) fn left(&self, is_api_server: bool) -> usize {
-        if is_api_server {
-            self.free()
-        } else {
-            self.free().min(self.unreserved.available_permits())
-        }
-    }
-}
-
 impl Peers {
     pub(super) fn new(limits: &Limits, max_connections: u32) -> Arc<Self> {
         Arc::new(Self {
@@ -217,7 +139,11 @@ impl Peers {
         for _ in 0..CONNECTION_ATTEMPTS {
             self.warn_if_newly_full(metrics);
             self.evict(Scarce::Connections, Some(&peer), metrics);
-            if let Some(permit) = self.connections.wait(peer.is_api_server()).await {
+            if let Some(permit) = self
+                .connections
+                .wait(peer.is_api_server(), EVICTION_INTERVAL)
+                .await
+            {
                 return Some(self.admit(peer, permit));
             }
         }
@@ -267,7 +193,11 @@ impl Peers {
         let _waits = self.waiting_requests.take(waiting.is_only())?;
         for _ in 0..REQUEST_ATTEMPTS {
             self.evict(Scarce::Requests, Some(peer), metrics);
-            if let Some(permit) = self.requests.wait(peer.is_api_server()).await {
+            if let Some(permit) = self
+                .requests
+                .wait(peer.is_api_server(), EVICTION_INTERVAL)
+                .await
+            {
                 return Some(request(permit));
             }
         }
@@ -371,11 +301,7 @@ impl Peers {
 
     /// Waits until all connections are closed.
     pub(super) async fn all_gone(&self) {
-        let _ = self
-            .connections
-            .all
-            .acquire_many(self.max_connections)
-            .await;
+        self.connections.all_free(self.max_connections).await;
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -455,7 +381,7 @@ impl Ticket {
     /// becomes free.
     pub(super) fn mark_api_server(&mut self) {
         self.peer.mark_api_server();
-        self.permit.unreserved = None;
+        self.permit.free_unreserved();
     }
 }
 
