@@ -15,7 +15,7 @@ pub(crate) fn explain(error: &kube::Error, rbac: &str) -> (TroubleReason, String
             ),
             409 => (
                 TroubleReason::Conflict,
-                "somebody else wrote first; it is read again".to_owned(),
+                "another client changed the object first; it is read again".to_owned(),
             ),
             // Only the text of etcd's own error tells it from other failures of an API server.
             500 if status.message.contains(ETCD_FULL) => (

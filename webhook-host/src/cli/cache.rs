@@ -20,7 +20,7 @@ pub(super) struct CacheArgs {
     /// its user [default: $XDG_CACHE_HOME/sallyport/compiled or ~/.cache/sallyport/compiled]
     #[arg(long, value_name = "DIR", env = "SALLYPORT_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
-    /// Size of that directory, such as 512Mi. What was not used for longest goes first
+    /// Size of that directory, such as 512Mi. The least recently used entries are removed first
     #[arg(long, value_name = "SIZE", default_value_t = Cache::SIZE, conflicts_with = "no_cache")]
     cache_size: Bytes,
     /// Compile all policies, and keep nothing

@@ -16,10 +16,10 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Registration")]
 pub(super) struct RegisterArgs {
-    /// Keep the webhook configurations in shape that `sallyport webhooks` would print for the
-    /// policies that serve: make what is missing once this host serves, and change back what others
-    /// change. Nothing is written from SIGTERM on, and nothing is taken away at the end: `sallyport
-    /// webhooks --delete` does that
+    /// Keep the webhook configurations that `sallyport webhooks` would print for the loaded
+    /// policies: once this host serves, it creates missing ones and undoes changes by others. After
+    /// SIGTERM it writes nothing more, and it deletes nothing: `sallyport webhooks --delete` does
+    /// that
     #[arg(long)]
     register: bool,
     /// ClusterRole that stands for this installation: it owns the configurations, so that they go

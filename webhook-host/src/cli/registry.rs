@@ -25,7 +25,7 @@ pub(super) struct RegistryArgs {
     /// that are built in where it has none]
     #[arg(long, value_name = "FILE", env = "SALLYPORT_REGISTRY_CA")]
     registry_ca: Option<PathBuf>,
-    /// How long a registry may stay silent
+    /// The longest time that a registry may stay silent
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = short_time)]
     registry_timeout: Duration,
     /// Directory of pulled components, by digest. Content is checked whenever it is read, so it may

@@ -22,7 +22,7 @@ pub(super) struct VerifyArgs {
     /// The artefact
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
-    /// PEM file with a public key. Of several, one must have signed
+    /// PEM file with a public key; if several are given, one of them must have signed
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
     #[command(flatten)]

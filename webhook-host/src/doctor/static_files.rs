@@ -225,7 +225,7 @@ impl StaticFiles {
             field: String::new(),
             message: "no policy whose name ends with -protection.static.k8s.io denies anything"
                 .to_owned(),
-            why: "whoever may delete webhook configurations switches the webhooks off",
+            why: "every user who may delete webhook configurations can switch the webhooks off",
             item: ITEM,
             fix:
                 "make the files with `sallyport webhooks --static`, and keep the protection in them"

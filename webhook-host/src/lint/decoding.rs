@@ -304,7 +304,7 @@ mod tests {
             [format!("{path}.groups[0]"), format!("{path}.users[0]")]
         );
         assert_eq!(config(json!({"user": ["a"]})), [path]);
-        assert_eq!(config(json!({})), [path], "nobody may grant it indeed");
+        assert_eq!(config(json!({})), [path], "no user may grant it indeed");
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub fn headers(text: &str) -> Result<HeaderMap, String> {
     pairs
         .map(|(name, value)| {
             let parsed = HeaderName::try_from(&name)
-                .map_err(|_| format!("{:?} is no name of a header", excerpt(&name)))?;
+                .map_err(|_| format!("{:?} is not a valid header name", excerpt(&name)))?;
             let mut value = HeaderValue::try_from(value).map_err(|_| {
                 format!("the value of {parsed} has characters that no header may have")
             })?;

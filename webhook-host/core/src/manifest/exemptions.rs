@@ -163,7 +163,7 @@ impl TryFrom<BreakGlassFile> for BreakGlass {
         } = file;
         if users.is_empty() && groups.is_empty() && service_accounts.is_empty() {
             return Err(
-                "nobody may grant it; name users, groups or serviceAccounts, or remove breakGlass",
+                "no user may grant it; name users, groups or serviceAccounts, or remove breakGlass",
             );
         }
         Ok(Self {
@@ -250,7 +250,10 @@ mod tests {
                 json!({"serviceAccounts": ["system:serviceaccount:a:b"]}),
                 "serviceAccounts[0]",
             ),
-            (json!({"breakGlass": {}}), "breakGlass: nobody may grant it"),
+            (
+                json!({"breakGlass": {}}),
+                "breakGlass: no user may grant it",
+            ),
             (
                 json!({"breakGlass": {"users": ["a"], "maxDuration": "10y"}}),
                 "breakGlass.maxDuration",

@@ -323,7 +323,7 @@ impl FromStr for Subject {
                 "{text:?}: no user has a name with blanks at an end; remove them"
             )),
             "system:anonymous" => Err(format!(
-                "{text:?} is whoever did not say who they are; name a user"
+                "{text:?} stands for all requests without a known user; name a user"
             )),
             _ if is_group_of_kubernetes(text) => Err(format!(
                 "{text:?} is a group, and no user has its name; write it among groups"

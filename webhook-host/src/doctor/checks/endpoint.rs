@@ -96,7 +96,7 @@ impl At<'_> {
             Fault::Unreadable(why) if injected => (
                 Level::Note,
                 why,
-                "until somebody injects one, as an annotation asks for, each call fails",
+                "each call fails until another controller injects one, as an annotation asks",
                 "in a cluster, see whether that works",
             ),
             Fault::Unreadable(why) => (

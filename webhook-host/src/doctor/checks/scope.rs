@@ -145,7 +145,7 @@ impl At<'_> {
 
     /// Reports a selector by a label that somebody may add or remove.
     pub(super) fn namespace_label(&self) -> Option<Finding> {
-        let why = "whoever may label a namespace switches the webhook off for it";
+        let why = "every user who may label a namespace can switch the webhook off for it";
         let found = "a selector by labels other than the namespace's name".to_owned();
         let fix = format!(
             "select by {NAME_LABEL}, which the API server itself writes, or guard the label"

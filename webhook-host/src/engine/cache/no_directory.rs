@@ -15,7 +15,7 @@ impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, CacheError> {
         let error = io::Error::new(
             io::ErrorKind::Unsupported,
-            "on this system it can't be told who else may write there",
+            "this system does not tell which other users may write to it",
         );
         Err(CacheError::Unusable {
             directory: path.to_owned(),

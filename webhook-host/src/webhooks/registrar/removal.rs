@@ -80,7 +80,8 @@ impl Removal {
             )
         })? {
             true => report(&format!(
-                "ClusterRole {role} holds: no host writes webhook configurations any more"
+                "ClusterRole {role} is annotated with the hold: no host writes webhook \
+                 configurations any more"
             )),
             false => report(&format!(
                 "ClusterRole {role} is not there: no host writes webhook configurations"
