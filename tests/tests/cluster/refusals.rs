@@ -57,7 +57,7 @@ const DUAL_STACK: [&str; 2] = [
 ];
 
 #[test]
-#[cfg_attr(not(api_server), ignore = "no kube-apiserver: see `make assets`")]
+#[cfg_attr(not(api_server_1_30), ignore = "no kube-apiserver of 1.30 or newer")]
 fn an_api_server_makes_of_updates_what_was_recorded() {
     let file = root().join("tests/kubectl/updates.json");
     let text = std::fs::read_to_string(&file).expect("readable");

@@ -1,4 +1,4 @@
-//! What is read and judged: files, namespaces, users, names; and what is noted, left out or refused.
+//! Input: files, namespaces, users, names; and objects that are noted, left out or refused.
 
 use super::{Case, NODE_PORT, PORT, RANGE, SELECTED, namespace, row, service};
 use crate::command_line::sallyport;
