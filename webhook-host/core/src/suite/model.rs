@@ -55,6 +55,9 @@ pub struct Case {
     pub expect: Expect,
     /// The reason why the expectation proves nothing, so that the case fails; `--bless` fixes it.
     pub(super) silence: Option<String>,
+    /// True if the object is a text that no API server need send, so that a patch of it may be
+    /// one that an API server would refuse.
+    pub(super) is_raw: bool,
     pub(super) request: Request,
 }
 
@@ -183,7 +186,7 @@ struct CaseFile {
     /// nothing is defaulted. A field that no Service has is an error; `rawObject` takes any.
     object: Option<Value>,
     /// The Service as JSON text, for what no API server sends: unknown fields, duplicate keys,
-    /// broken JSON.
+    /// broken JSON. A patch may then make what an API server would refuse.
     raw_object: Option<String>,
     /// A file that holds the Service, relative to the suite: `service.yaml`, or `all.yaml#name` or
     /// `all.yaml#namespace/name` for one of several.
@@ -391,6 +394,7 @@ impl CaseFile {
         }
         Ok(Case {
             silence: expect.problem(function == Function::Mutate),
+            is_raw: self.raw_object.is_some(),
             name: self.name.clone(),
             line,
             function,
