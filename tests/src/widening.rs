@@ -4,7 +4,7 @@
 /// A way of exposing more.
 #[derive(Debug)]
 pub struct Way {
-    /// What the update adds.
+    /// The parts that the update adds.
     pub adds: &'static str,
     /// The rules of which it keeps no violation then.
     pub rules: &'static [&'static str],

@@ -21,7 +21,7 @@ pub(super) struct Exporting<'a> {
     pub(super) what: &'static str,
     pub(super) key: &'a str,
     pub(super) value: &'a str,
-    /// What the controller does.
+    /// The controller's handling.
     pub(super) effect: &'static str,
 }
 

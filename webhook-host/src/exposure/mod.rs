@@ -168,7 +168,7 @@ impl Finder<'_> {
     fn exported(&self) -> Vec<Found> {
         let is_balancer = self.service.service_type() == ServiceType::LoadBalancer;
         let exporting = annotations::exporting(self.service).into_iter();
-        // What decides about a load balancer's reach is told with the load balancer.
+        // Annotations that decide about a load balancer's reach are told with the load balancer.
         let exporting = exporting.filter(|found| !is_balancer || !bears_on_reach(found.key));
         let found = exporting.map(|found| Found {
             door: Door {

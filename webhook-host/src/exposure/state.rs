@@ -1,4 +1,4 @@
-//! What decides how far the doors of a Service open, kept so that a later run can say what got
+//! Facts that decide how far the doors of a Service open, kept so that a later run can say what got
 //! wider: the SDK's own comparison ([`widening`]) takes two states of a Service.
 //!
 //! It is written as a part of the Service's own JSON, so that it is read back as any Service is.
@@ -27,7 +27,7 @@ pub struct State(Value);
 /// A way in which a door got wider or narrower.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What changed, such as `source ranges`.
+    /// The part that changed, such as `source ranges`.
     pub what: String,
     /// Its former value.
     pub before: String,

@@ -80,7 +80,7 @@ pub(super) struct Decoded<T> {
     pub(super) errors: Vec<DecodeError>,
     /// The manifest without its bad values, if anything is left.
     pub(super) manifest: Option<T>,
-    /// What that lacks.
+    /// The parts that it lacks.
     pub(super) removed: Removed,
 }
 

@@ -1,4 +1,4 @@
-//! What an API server does with a Service by itself: it fills in defaults, completes an update from
+//! The work of an API server on a Service by itself: it fills in defaults, completes an update from
 //! the old Service, and refuses unknown fields, values of a wrong form and changes of fixed fields.
 //!
 //! Role: `check` and `suite` report what a cluster would refuse whatever the policies say. Objects

@@ -1,4 +1,4 @@
-//! What an API server makes of a Service's addresses, families and type-dependent fields before it
+//! An API server's changes to addresses, families and type-dependent fields of a Service before it
 //! validates it and asks validating webhooks.
 //!
 //! The steps are those of Kubernetes' `pkg/registry/core/service`, in their order: [`carry_over`]
@@ -167,7 +167,7 @@ fn carry_node_ports(spec: &mut Map<String, Value>, old: &Value) {
     {
         let key = |port: &Value| (port["port"].clone(), port["protocol"].clone());
         let same = ports(old).find(|old| key(old) == key(port));
-        // Of several ports of one name, the last one counts.
+        // The last one of several ports of one name counts.
         let same = same.or_else(|| ports(old).rfind(|old| name(old) == name(port)));
         if let Some(number) = same
             .map(|old| &old["nodePort"])

@@ -42,7 +42,7 @@ pub(super) struct Allocation {
     /// the same one, when it creates a Service.
     groups: Vec<Vec<usize>>,
     health_check: bool,
-    /// What the cluster decides about the Service's families; none: nothing.
+    /// The kinds of cluster that give the Service different families; empty if all give the same.
     families: Vec<Families>,
 }
 

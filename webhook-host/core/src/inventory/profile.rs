@@ -1,4 +1,4 @@
-//! What an operator says about the cluster, in place of what its objects tell.
+//! Statements of an operator about the cluster, in place of what its objects tell.
 
 use super::data::{ClusterData, EnvironmentData};
 use crate::contract::review::{Cluster, Environment, PortRange, Provider};
