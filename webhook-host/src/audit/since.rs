@@ -1,5 +1,5 @@
-//! What was opened and closed since an earlier run of `exposures`, by its JSON, and what got wider
-//! or narrower.
+//! The doors that were opened or closed, or got wider or narrower, since an earlier run of
+//! `exposures`, by its JSON.
 //!
 //! A door is the same one while what opens it is the same: the load balancer of a Service, a number
 //! of a node port, an external IP, an annotation.

@@ -221,7 +221,7 @@ fn selected(service: &sdk::Service) -> String {
     selector + unready
 }
 
-/// What a load balancer has of its class, its address and its annotations that another one has not.
+/// The parts of a load balancer's class, address and annotations that another one has not.
 fn load_balancer(service: &sdk::Service, other: &sdk::Service) -> String {
     let mut texts = vec![];
     let mut add = |what: &str, value: &Option<String>, other: &Option<String>| {

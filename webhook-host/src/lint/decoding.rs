@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The most errors of one manifest that are listed.
 const MAX_ERRORS: usize = 50;
 
-/// What was removed from a copy. Items that stood behind a removed one have another index there.
+/// The parts removed from a copy. Items that stood behind a removed one have another index there.
 #[derive(Debug, Default)]
 pub(super) struct Removed {
     /// The JSON Pointer of each array that lost an item, and its index, as they were then.
