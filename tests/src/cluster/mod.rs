@@ -130,17 +130,6 @@ impl Cluster {
         Self::with(name, CLUSTER_IPS, false, &[], &[quota])
     }
 
-    /// Returns the minor version of the kube-apiserver that is here, without starting it.
-    pub fn version() -> u32 {
-        let version = Command::new(assets().program("kube-apiserver"))
-            .arg("--version")
-            .output()
-            .expect("it runs");
-        let text = String::from_utf8_lossy(&version.stdout).into_owned();
-        let minor = text.split('.').nth(1).and_then(|minor| minor.parse().ok());
-        minor.unwrap_or_else(|| panic!("no version: {text}"))
-    }
-
     fn with(
         name: &str,
         ranges: &str,

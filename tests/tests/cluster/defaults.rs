@@ -176,7 +176,7 @@ fn wait_until_node_ports_are(cluster: &Cluster, opened: bool) {
 #[cfg_attr(not(api_server_1_30), ignore = "no kube-apiserver of 1.30 or newer")]
 fn the_net_sets_what_the_host_sets() {
     let about = "the defaults of the backstop";
-    if !Feature::MutatingAdmissionPolicies.is_since(Cluster::version(), about) {
+    if !Feature::MutatingAdmissionPolicies.is_since(Cluster::minor_here(), about) {
         return;
     }
     let cluster = Cluster::new("defaults");

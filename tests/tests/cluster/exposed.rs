@@ -42,7 +42,7 @@ fn mends() -> [(&'static str, serde_json::Value); 6] {
 /// Starts an API server; with the net and the protection in static manifests where it can load
 /// them.
 fn start(config: &std::path::Path, about: &str) -> (Cluster, Option<tempfile::TempDir>) {
-    if !Feature::StaticManifests.is_since(Cluster::version(), about) {
+    if !Feature::StaticManifests.is_since(Cluster::minor_here(), about) {
         left_out(about);
         return (Cluster::new("exposed"), None);
     }

@@ -3,7 +3,8 @@
 
 use sallyport_tests::cluster::Cluster;
 use sallyport_tests::{left_out, root};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
 
 /// As `kubeadm` has it, and the default of a HostConfig.
 const ARGUMENTS: [&str; 2] = [
@@ -11,114 +12,132 @@ const ARGUMENTS: [&str; 2] = [
     "--service-cluster-ip-range=10.0.0.0/16",
 ];
 
-#[test]
-#[cfg_attr(not(api_server), ignore = "no kube-apiserver: see `make assets`")]
-fn kubectl_prints_what_was_recorded() {
-    let file = root().join("tests/kubectl/refusals.json");
-    let text = std::fs::read_to_string(&file).expect("readable");
-    let mut recorded: Value = serde_json::from_str(&text).expect("JSON");
-    let cluster = Cluster::with_arguments("refusals", &ARGUMENTS.map(str::to_owned));
-    let version = cluster.kubectl(&["version", "--output=json"]).ok();
-    let version: Value = serde_json::from_str(&version).expect("JSON");
-    let found = version["serverVersion"]["gitVersion"].clone();
-    let writes = std::env::var_os("WRITE_KUBECTL").is_some();
-    if found != recorded["kubernetes"] && !writes {
-        let wanted = &recorded["kubernetes"];
-        return left_out(&format!(
-            "what {wanted} refuses is recorded, and this is {found}"
-        ));
-    }
-    let home = cluster.kubeconfig();
-    let manifest = home.with_file_name("service.yaml");
-    let mut wrong = vec![];
-    for case in recorded["cases"].as_array_mut().expect("a list") {
-        let text = case["manifest"].as_str().expect("a text");
-        std::fs::write(&manifest, text).expect("written");
-        let ran = cluster.shell("kubectl apply -f service.yaml 2>&1");
-        cluster.kubectl(&["delete", "service", "web", "--ignore-not-found"]);
-        if writes {
-            case["printed"] = ran.out.into();
-        } else if case["printed"] != ran.out.as_str() {
-            wrong.push(format!("{}: {}", case["name"], ran.out));
-        }
-    }
-    if writes {
-        recorded["kubernetes"] = found;
-        recorded["kubectl"] = version["clientVersion"]["gitVersion"].clone();
-        std::fs::write(&file, format!("{recorded:#}\n")).expect("written");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
 /// Both families, so that an update can add one.
 const DUAL_STACK: [&str; 2] = [
     "--service-node-port-range=30000-32767",
     "--service-cluster-ip-range=10.0.0.0/16,fd00:1::/112",
 ];
 
+/// One of the files, and the API server that it is held against.
+struct Recording {
+    file: PathBuf,
+    recorded: Value,
+    cluster: Cluster,
+    /// True where the file is written anew.
+    writes: bool,
+}
+
+impl Recording {
+    /// Returns `None`, and says so, where the API server is not of the version that was recorded.
+    fn open(name: &str, arguments: &[&str]) -> Option<Self> {
+        let file = root().join(format!("tests/kubectl/{name}.json"));
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let mut recorded: Value = serde_json::from_str(&text).expect("JSON");
+        let arguments: Vec<_> = arguments.iter().map(|it| (*it).to_owned()).collect();
+        let cluster = Cluster::with_arguments(name, &arguments);
+        let version = cluster.kubectl(&["version", "--output=json"]).ok();
+        let version: Value = serde_json::from_str(&version).expect("JSON");
+        let found = &version["serverVersion"]["gitVersion"];
+        let writes = std::env::var_os("WRITE_KUBECTL").is_some();
+        if writes {
+            recorded["kubernetes"] = found.clone();
+            recorded["kubectl"] = version["clientVersion"]["gitVersion"].clone();
+        } else if *found != recorded["kubernetes"] {
+            let wanted = &recorded["kubernetes"];
+            left_out(&format!(
+                "{name} are recorded of {wanted}, and this is {found}"
+            ));
+            return None;
+        }
+        Some(Self {
+            file,
+            recorded,
+            cluster,
+            writes,
+        })
+    }
+
+    /// Plays each case by `play`, which compares it and returns what is wrong, or records it.
+    fn play(mut self, play: impl Fn(&Cluster, &mut Map<String, Value>, bool) -> Option<String>) {
+        let mut wrong = vec![];
+        for case in self.recorded["cases"].as_array_mut().expect("a list") {
+            let case = case.as_object_mut().expect("a case");
+            if let Some(printed) = play(&self.cluster, case, self.writes) {
+                wrong.push(format!("{}: {printed}", case["name"]));
+            }
+            self.cluster
+                .kubectl(&["delete", "service", "web", "--ignore-not-found"]);
+        }
+        if self.writes {
+            std::fs::write(&self.file, format!("{:#}\n", self.recorded)).expect("written");
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+#[cfg_attr(not(api_server), ignore = "no kube-apiserver: see `make assets`")]
+fn kubectl_prints_what_was_recorded() {
+    let Some(recording) = Recording::open("refusals", &ARGUMENTS) else {
+        return;
+    };
+    recording.play(|cluster, case, writes| {
+        let text = case["manifest"].as_str().expect("a text");
+        let manifest = cluster.kubeconfig().with_file_name("service.yaml");
+        std::fs::write(manifest, text).expect("written");
+        let printed = cluster.shell("kubectl apply -f service.yaml 2>&1").out;
+        if writes {
+            case.insert("printed".to_owned(), printed.into());
+            return None;
+        }
+        (case["printed"] != printed.as_str()).then_some(printed)
+    });
+}
+
 #[test]
 #[cfg_attr(not(api_server_1_30), ignore = "no kube-apiserver of 1.30 or newer")]
 fn an_api_server_makes_of_updates_what_was_recorded() {
-    let file = root().join("tests/kubectl/updates.json");
-    let text = std::fs::read_to_string(&file).expect("readable");
-    let mut recorded: Value = serde_json::from_str(&text).expect("JSON");
-    let cluster = Cluster::with_arguments("updates", &DUAL_STACK.map(str::to_owned));
-    let version = cluster.kubectl(&["version", "--output=json"]).ok();
-    let version: Value = serde_json::from_str(&version).expect("JSON");
-    let found = version["serverVersion"]["gitVersion"].clone();
-    let writes = std::env::var_os("WRITE_KUBECTL").is_some();
-    if found != recorded["kubernetes"] && !writes {
-        let wanted = &recorded["kubernetes"];
-        return left_out(&format!(
-            "what {wanted} makes of updates is recorded, and this is {found}"
-        ));
-    }
-    let directory = cluster.kubeconfig().with_file_name("");
-    let mut wrong = vec![];
-    for case in recorded["cases"].as_array_mut().expect("a list") {
-        for which in ["old", "new"] {
-            let service = json!({"apiVersion": "v1", "kind": "Service",
-                "metadata": {"name": "web"}, "spec": case[which]});
-            let path = directory.join(format!("{which}.json"));
-            std::fs::write(path, service.to_string()).expect("written");
-        }
-        let ran = cluster.shell(
-            "kubectl create -f old.json >/dev/null && \
-             kubectl replace --dry-run=server -o json -f new.json 2>&1",
-        );
-        cluster.kubectl(&["delete", "service", "web", "--ignore-not-found"]);
-        let stored: Option<Value> = serde_json::from_str(&ran.out).ok();
-        let key = if stored.is_some() {
-            "stored"
-        } else {
-            "refused"
-        };
+    let Some(recording) = Recording::open("updates", &DUAL_STACK) else {
+        return;
+    };
+    recording.play(|cluster, case, writes| {
+        let printed = update(cluster, case);
+        let stored: Option<Value> = serde_json::from_str(&printed).ok();
+        let spec = stored.map(|stored| stored["spec"].clone());
         if writes {
-            let case = case.as_object_mut().expect("a case");
             case.remove("stored");
             case.remove("refused");
-            let spec = stored.map(|stored| stored["spec"].clone());
-            // kubectl begins its line with an article.
-            let line = ran.out.trim().trim_start_matches("The ").to_owned();
-            case.insert(key.to_owned(), spec.unwrap_or_else(|| line.into()));
-            continue;
+            match spec {
+                Some(spec) => case.insert("stored".to_owned(), spec),
+                // kubectl begins its line with an article.
+                None => {
+                    let line = printed.trim().trim_start_matches("The ");
+                    case.insert("refused".to_owned(), line.into())
+                }
+            };
+            return None;
         }
-        let is_same = match &stored {
+        let is_same = match (spec, case.get("refused").and_then(Value::as_str)) {
             // Another number may be allocated.
-            Some(stored) => fields(&stored["spec"]) == fields(&case["stored"]),
-            None => ran
-                .out
-                .contains(case["refused"].as_str().unwrap_or("\u{0}")),
+            (Some(spec), None) => fields(&spec) == fields(&case["stored"]),
+            (None, Some(refused)) => printed.contains(refused),
+            _ => false,
         };
-        if !is_same {
-            wrong.push(format!("{}: {}", case["name"], ran.out));
-        }
+        (!is_same).then_some(printed)
+    });
+}
+
+/// Creates the old Service of a case, replaces it by the new one, and returns what kubectl prints.
+fn update(cluster: &Cluster, case: &Map<String, Value>) -> String {
+    for which in ["old", "new"] {
+        let service = json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web"}, "spec": case[which]});
+        let path = cluster.kubeconfig().with_file_name(format!("{which}.json"));
+        std::fs::write(path, service.to_string()).expect("written");
     }
-    if writes {
-        recorded["kubernetes"] = found;
-        std::fs::write(&file, format!("{recorded:#}\n")).expect("written");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let replace = "kubectl create -f old.json >/dev/null && \
+        kubectl replace --dry-run=server -o json -f new.json 2>&1";
+    cluster.shell(replace).out
 }
 
 /// The names of the fields that are set, also those of ports.

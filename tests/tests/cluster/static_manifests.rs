@@ -77,7 +77,7 @@ pub(crate) fn create_denied(cluster: &Cluster) -> Ran {
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn only_the_group_deletes_configurations_and_the_backstop_remains() {
     let about = "the protection of webhook configurations by static manifests";
-    if !Feature::StaticManifests.is_since(Cluster::version(), about) {
+    if !Feature::StaticManifests.is_since(Cluster::minor_here(), about) {
         return;
     }
     let directory = files(&[]);
@@ -202,7 +202,7 @@ fn authority() -> String {
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn static_webhooks_call_the_host_and_refuse_registered_ones() {
     let about = "static webhooks";
-    if !Feature::StaticManifests.is_since(Cluster::version(), about) {
+    if !Feature::StaticManifests.is_since(Cluster::minor_here(), about) {
         return;
     }
     let directory = files(&["--webhook-url=https://127.0.0.1:1"]);

@@ -13,7 +13,7 @@ use serde_json::json;
 #[cfg_attr(not(api_server), ignore = "no kube-apiserver; see `make assets`")]
 fn a_review_is_in_the_trace_of_the_request_that_it_is_about() {
     let about = "spans in the trace of an API server";
-    if !Feature::Tracing.is_since(Cluster::version(), about) {
+    if !Feature::Tracing.is_since(Cluster::minor_here(), about) {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

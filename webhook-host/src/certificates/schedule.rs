@@ -115,47 +115,66 @@ impl Schedule {
     /// Returns the step that is due now. `trusted` means that the webhook configurations list all
     /// authorities of the material.
     pub fn step(&self, material: &Material, now: Timestamp, trusted: bool) -> Step {
-        let signs = self.first_signature(material);
-        let rotate = renewal_time(material.authority());
         let Some(leaf) = material.leaf() else {
             return Step::Renew;
         };
         let certificate = leaf.identity.certificate();
         if !leaf.by_newest {
-            return match () {
-                () if now >= certificate.not_after => Step::Renew,
-                () if now < signs => Step::Keep(signs),
-                () if trusted => Step::Renew,
-                () => Step::AwaitTrust,
-            };
+            return self.step_to_new_authority(material, certificate, now, trusted);
         }
-        if now >= rotate {
-            return Step::Rotate;
-        }
-        let renew = renewal_time(certificate);
-        if now >= renew
-            || !self
-                .names
-                .iter()
-                .all(|name| certificate.names.contains(name))
-        {
-            return Step::Renew;
-        }
-        if material.older().is_empty() {
-            return Step::Keep(renew.min(rotate));
-        }
-        // Old authorities signed their last certificate before the newest one signed its first.
-        let retire = signs + self.leaf;
-        let end = material
-            .older()
-            .iter()
-            .map(|old| old.certificate.not_after)
-            .fold(retire, Timestamp::min);
-        if now >= end {
+        let has_name = |name| certificate.names.contains(name);
+        let rotation = renewal_time(material.authority());
+        let renewal = renewal_time(certificate);
+        let retirement = self.retirement(material);
+        if now >= rotation {
+            Step::Rotate
+        } else if now >= renewal || !self.names.iter().all(has_name) {
+            Step::Renew
+        } else if retirement.is_some_and(|retirement| now >= retirement) {
             Step::Retire
         } else {
-            Step::Keep(renew.min(rotate).min(end))
+            let next = rotation.min(renewal);
+            Step::Keep(retirement.map_or(next, |retirement| next.min(retirement)))
         }
+    }
+
+    /// Returns the step that is due while the old authority's certificate serves.
+    fn step_to_new_authority(
+        &self,
+        material: &Material,
+        old: &Certificate,
+        now: Timestamp,
+        trusted: bool,
+    ) -> Step {
+        let signs = self.first_signature(material);
+        if now >= old.not_after {
+            // Clients refuse an expired certificate anyway.
+            Step::Renew
+        } else if now < signs {
+            Step::Keep(signs)
+        } else if trusted {
+            Step::Renew
+        } else {
+            Step::AwaitTrust
+        }
+    }
+
+    /// Returns the time at which the first of the old authorities is no longer needed; `None` where
+    /// there is none.
+    fn retirement(&self, material: &Material) -> Option<Timestamp> {
+        let expiries = material.older().iter().map(|old| old.certificate.not_after);
+        Some(expiries.min()?.min(self.end_of_old_certificates(material)))
+    }
+
+    /// Returns the time at which every certificate of the old authorities has expired: they signed
+    /// the last one before the newest authority signed its first.
+    fn end_of_old_certificates(&self, material: &Material) -> Timestamp {
+        self.first_signature(material) + self.leaf
+    }
+
+    /// Returns the time at which the newest authority may sign its first certificate.
+    fn first_signature(&self, material: &Material) -> Timestamp {
+        made(material.authority()) + RESOLUTION + self.overlap
     }
 
     /// Carries out a step; `Keep` and `AwaitTrust` change nothing.
@@ -174,18 +193,11 @@ impl Schedule {
             Step::Rotate => material.rotate(self.authority, now),
             Step::Renew => material.renew(&self.names, self.leaf, now),
             Step::Retire => {
-                let all = now >= self.first_signature(material) + self.leaf;
+                let all = now >= self.end_of_old_certificates(material);
                 material.retire(|old| all || now >= old.certificate.not_after);
                 Ok(())
             }
         }
-    }
-}
-
-impl Schedule {
-    /// Returns the time at which the newest authority may sign its first certificate.
-    fn first_signature(&self, material: &Material) -> Timestamp {
-        made(material.authority()) + RESOLUTION + self.overlap
     }
 }
 

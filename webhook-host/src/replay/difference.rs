@@ -5,7 +5,7 @@
 //! changed in the same way, and else one of "other rules".
 
 use crate::record::{Answer, PolicyAnswer};
-use sallyport_core::admission::{Found, Offence, Opinion};
+use sallyport_core::admission::{Found, Opinion, RecordedViolation};
 use sallyport_core::manifest::Mode;
 use serde::Serialize;
 use serde_json::Value;
@@ -245,21 +245,21 @@ impl PolicyAnswer {
     fn violations_differ(&self, next: &Self, answer_change: AnswerChange) -> Vec<Difference> {
         let (old, new) = (self.violations(), next.violations());
         let mut all = vec![];
-        for (found, (denies, offence)) in &new {
+        for (found, (denies, violation)) in &new {
             if old.get(found).is_none_or(|(denied, _)| !denied && *denies) {
                 all.push(self.difference(
                     answer_change.appeared(*denies),
-                    &offence.rule,
-                    sentence("", offence),
+                    &violation.rule,
+                    sentence("", violation),
                 ));
             }
         }
-        for (found, (denied, offence)) in &old {
+        for (found, (denied, violation)) in &old {
             if new.get(found).is_none_or(|(denies, _)| *denied && !denies) {
                 all.push(self.difference(
                     answer_change.disappeared(*denied),
-                    &offence.rule,
-                    sentence("no longer: ", offence),
+                    &violation.rule,
+                    sentence("no longer: ", violation),
                 ));
             }
         }
@@ -276,12 +276,12 @@ impl PolicyAnswer {
     }
 
     /// Returns the violations by what is compared, with whether they deny.
-    fn violations(&self) -> BTreeMap<Found<'_>, (bool, &Offence)> {
+    fn violations(&self) -> BTreeMap<Found<'_>, (bool, &RecordedViolation)> {
         let denies = self.mode == Mode::Enforce;
         self.opinion
             .violations
             .iter()
-            .map(|offence| (offence.found(), (denies, offence)))
+            .map(|violation| (violation.found(), (denies, violation)))
             .collect()
     }
 }
@@ -300,13 +300,13 @@ fn fails_otherwise(was: &Opinion, is: &Opinion) -> Option<(String, String)> {
     }
 }
 
-fn sentence(word: &str, offence: &Offence) -> String {
-    let place = if offence.field.is_empty() {
+fn sentence(word: &str, violation: &RecordedViolation) -> String {
+    let place = if violation.field.is_empty() {
         String::new()
     } else {
-        format!("{}: ", offence.field)
+        format!("{}: ", violation.field)
     };
-    format!("{word}{place}{}", offence.message)
+    format!("{word}{place}{}", violation.message)
 }
 
 fn operations(patch: &[Value]) -> String {
@@ -323,7 +323,7 @@ fn warnings(was: &Opinion, is: &Opinion) -> Option<String> {
         let kept = opinion
             .kept
             .iter()
-            .map(|offence| format!("{} {} is kept", offence.rule, offence.field));
+            .map(|violation| format!("{} {} is kept", violation.rule, violation.field));
         kept.chain(opinion.warnings.iter().cloned()).collect()
     };
     let (old, new) = (lines(was), lines(is));

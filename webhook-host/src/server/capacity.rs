@@ -7,9 +7,10 @@
 //! Guests run inside the future that holds the evaluation permit, so no guest runs without one.
 //! Called by `handlers` for every request.
 
+use super::eviction::Scarce;
 use super::limits::Limits;
 use super::peer::Peer;
-use super::peers::{Peers, Scarce};
+use super::peers::Peers;
 use super::permits::{Permit, Permits};
 use super::refusal::Refusal;
 use crate::large_body::{BodyLock, LargeBodyLock};

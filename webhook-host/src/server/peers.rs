@@ -2,45 +2,29 @@
 //! out.
 //!
 //! While there is enough, no client is limited: an API server behind a proxy opens a connection for
-//! each call. When something runs out, the server evicts connections that keep it waiting. It
-//! begins with the address that holds most of the scarce permits or that wasted most of them
-//! lately; API servers' own connections go last. A quarter of everything is reserved for API
-//! servers, where the host can recognise them: by `--api-server-cidr`, or by the certificate that
-//! `--client-ca` demands.
+//! each call. When something runs out, the server evicts connections that keep it waiting
+//! (`eviction` chooses them). A quarter of everything is reserved for API servers, where the host
+//! can recognise them: by `--api-server-cidr`, or by the certificate that `--client-ca` demands.
 //!
 //! The list of connections is locked when one opens or closes and when something runs out, and
 //! never across a wait.
 
+use super::eviction::{Need, Scarce};
 use super::limits::Limits;
-use super::peer::{OpenRequest, Peer, Waited};
+use super::peer::{OpenRequest, Peer};
 use super::permits::{Permit, Permits};
+use super::waste::Waste;
 use crate::metrics::Metrics;
 use ipnet::IpNet;
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Open requests for each in-flight slot. A request whose body or response is under way takes
 /// little memory beside its head.
 const REQUESTS_PER_SLOT: usize = 4;
-
-/// The time for a handshake and the first request during which a connection is not evicted.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
-
-/// The time for which a request may wait for its body before its memory can be reclaimed.
-const SLOW_BODY: Duration = Duration::from_millis(200);
-
-/// The half-life of an address's wasted connections; the number of open connections that one of
-/// them counts as; and the number of addresses that are remembered.
-const WASTE_HALF_LIFE: Duration = Duration::from_secs(10);
-const WASTE_WEIGHT: f64 = 32.0;
-const MAX_WASTEFUL_ADDRESSES: usize = 4096;
-
-/// Connections that are evicted together when all candidates are idle and never got a response.
-const EVICTION_BATCH: usize = 16;
 
 /// The interval between two evictions for a waiting connection or request, and the number of
 /// attempts before a new connection is closed or a new request refused.
@@ -52,14 +36,6 @@ const REQUEST_ATTEMPTS: usize = 4;
 /// connections without another request, open or waiting, as an API server's are over HTTP/1.1, so
 /// that clients with hundreds of streams can't take them all.
 const MAX_WAITING_REQUESTS: usize = 128;
-
-/// The permits that can run out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scarce {
-    Connections,
-    Requests,
-    Memory,
-}
 
 /// The connections of one server.
 pub(super) struct Peers {
@@ -78,14 +54,7 @@ pub(super) struct Peers {
 struct Open {
     peers: HashMap<u64, Arc<Peer>>,
     last: u64,
-    wasted: HashMap<IpAddr, Wasted>,
-}
-
-/// Connections that an address wasted: its client got no response, or was evicted in the middle of
-/// a request. Half is forgotten every `WASTE_HALF_LIFE`.
-struct Wasted {
-    connections: f64,
-    at: Instant,
+    waste: Waste,
 }
 
 /// A connection's permit and its entry in the list; removed when dropped.
@@ -217,86 +186,24 @@ impl Peers {
     /// that has run out.
     pub(super) fn evict(&self, scarce: Scarce, needy: Option<&Peer>, metrics: &Metrics) {
         let mut open = self.open();
-        let victims = self.victims(&open, scarce, needy);
+        let victims = Need {
+            scarce,
+            needy,
+            idle_time: self.idle_time,
+        }
+        .victims(&open.peers, &open.waste);
         for number in &victims {
             let Some(peer) = open.peers.remove(number) else {
                 continue;
             };
             // A connection that never got a response is counted when it is closed.
             if peer.has_response() && peer.waited().is_some_and(|waited| waited.in_request) {
-                open.waste(peer.address());
+                open.waste.add(peer.address());
             }
             peer.evict();
         }
         drop(open);
         metrics.connections.evicted(victims.len());
-    }
-
-    fn victims(&self, open: &Open, scarce: Scarce, needy: Option<&Peer>) -> Vec<u64> {
-        let waiting = |is_api_server: bool| {
-            let of_these = open
-                .peers
-                .iter()
-                .filter(|(_, peer)| peer.is_api_server() == is_api_server);
-            of_these
-                .filter_map(|(number, peer)| Candidate::of(*number, peer, scarce))
-                .collect::<Vec<_>>()
-        };
-        let address = needy.map(|needy| needy.address());
-        let mut candidates = self.eligible(waiting(false), scarce, address);
-        if candidates.is_empty() && needy.is_some_and(Peer::is_api_server) {
-            candidates = self.eligible(waiting(true), scarce, address);
-        }
-        let mut amounts = HashMap::<IpAddr, usize>::new();
-        for candidate in &candidates {
-            *amounts.entry(candidate.address).or_default() += candidate.amount;
-        }
-        let worst = amounts
-            .into_iter()
-            .map(|(address, amount)| (open.score(address, amount), address));
-        let Some((_, worst)) = worst.max_by(|(a, _), (b, _)| a.total_cmp(b)) else {
-            return vec![];
-        };
-        candidates.retain(|candidate| candidate.address == worst);
-        candidates
-            .sort_by_key(|candidate| (candidate.has_response, Reverse(candidate.waited.time)));
-        let count = if candidates.iter().all(Candidate::is_stale) {
-            EVICTION_BATCH
-        } else {
-            1
-        };
-        candidates
-            .into_iter()
-            .take(count)
-            .map(|candidate| candidate.number)
-            .collect()
-    }
-
-    /// Keeps the connections that may be evicted: if any client never got a response and has kept
-    /// the server waiting for a second, only such clients.
-    fn eligible(
-        &self,
-        mut waiting: Vec<Candidate>,
-        scarce: Scarce,
-        needy: Option<IpAddr>,
-    ) -> Vec<Candidate> {
-        if waiting.iter().any(Candidate::is_stale) {
-            waiting.retain(Candidate::is_stale);
-            return waiting;
-        }
-        waiting.retain(|one| match scarce {
-            Scarce::Connections if one.waited.in_request => {
-                one.waited.time >= FIRST_REQUEST_GRACE || !one.has_response
-            }
-            Scarce::Connections => one.waited.time >= self.idle_time || !one.has_response,
-            // An address that opens many requests at once doesn't evict those of others.
-            Scarce::Requests => {
-                one.waited.in_request
-                    && (one.waited.time >= SLOW_BODY || needy != Some(one.address))
-            }
-            Scarce::Memory => one.waited.in_request && one.waited.time >= SLOW_BODY,
-        });
-        waiting
     }
 
     /// Waits until all connections are closed.
@@ -306,69 +213,6 @@ impl Peers {
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Open {
-    fn waste(&mut self, address: IpAddr) {
-        if self.wasted.len() >= MAX_WASTEFUL_ADDRESSES && !self.wasted.contains_key(&address) {
-            self.wasted.retain(|_, wasted| wasted.now() >= 1.0);
-            if self.wasted.len() >= MAX_WASTEFUL_ADDRESSES {
-                return;
-            }
-        }
-        let connections = self.wasted.get(&address).map_or(0.0, Wasted::now) + 1.0;
-        self.wasted.insert(
-            address,
-            Wasted {
-                connections,
-                at: Instant::now(),
-            },
-        );
-    }
-
-    /// Returns the score of an address: what it holds, plus what it wasted.
-    fn score(&self, address: IpAddr, amount: usize) -> f64 {
-        let wasted = self.wasted.get(&address).map_or(0.0, Wasted::now);
-        f64::from(u32::try_from(amount).unwrap_or(u32::MAX)) + WASTE_WEIGHT * wasted
-    }
-}
-
-impl Wasted {
-    fn now(&self) -> f64 {
-        self.connections * (-self.at.elapsed().as_secs_f64() / WASTE_HALF_LIFE.as_secs_f64()).exp2()
-    }
-}
-
-/// A candidate for eviction: a connection that keeps the server waiting.
-struct Candidate {
-    number: u64,
-    address: IpAddr,
-    has_response: bool,
-    waited: Waited,
-    /// The amount that it holds of what is scarce.
-    amount: usize,
-}
-
-impl Candidate {
-    fn of(number: u64, peer: &Peer, scarce: Scarce) -> Option<Self> {
-        let amount = match scarce {
-            Scarce::Connections => 1,
-            Scarce::Requests => peer.requests(),
-            Scarce::Memory => peer.held_kib().load(Ordering::Relaxed),
-        };
-        let waited = peer.waited().filter(|_| amount > 0)?;
-        Some(Self {
-            number,
-            address: peer.address(),
-            has_response: peer.has_response(),
-            waited,
-            amount,
-        })
-    }
-
-    fn is_stale(&self) -> bool {
-        !self.has_response && self.waited.time >= FIRST_REQUEST_GRACE
     }
 }
 
@@ -390,7 +234,7 @@ impl Drop for Ticket {
         let mut open = self.peers.open();
         open.peers.remove(&self.number);
         if !self.peer.has_response() {
-            open.waste(self.peer.address());
+            open.waste.add(self.peer.address());
         }
     }
 }

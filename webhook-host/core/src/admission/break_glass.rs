@@ -19,9 +19,9 @@ use std::time::SystemTime;
 
 /// The effect of the annotation on a request.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Glass {
+pub(super) enum Effect {
     /// There is no annotation.
-    Whole,
+    Absent,
     /// The request is excused.
     Granted(Grant),
     /// Another user's update keeps the annotation: violations that the old object has too are
@@ -45,7 +45,7 @@ pub struct Grant {
 /// The first second of 2020. A clock before this was never set.
 const CLOCK_IS_SET: Timestamp = Timestamp::constant(1_577_836_800, 0);
 
-impl Glass {
+impl Effect {
     pub(super) fn of(
         config: Option<&BreakGlass>,
         user: &UserInfo,
@@ -54,7 +54,7 @@ impl Glass {
     ) -> Self {
         let (service, old) = (subject.service(), subject.old_service());
         match config {
-            None => Self::Whole,
+            None => Self::Absent,
             Some(config) if subject.is_deleted() => Self::of_deletion(config, user, service, now),
             Some(config) => Self::of_write(config, user, service, old, now),
         }
@@ -74,7 +74,7 @@ impl Glass {
                 }
                 Ok(grant) => Self::Granted(grant),
             },
-            _ => Self::Whole,
+            _ => Self::Absent,
         }
     }
 
@@ -87,7 +87,7 @@ impl Glass {
     ) -> Self {
         let key = config.annotation.as_str();
         let Some(value) = annotation(service, key) else {
-            return Self::Whole;
+            return Self::Absent;
         };
         let is_changed = old.and_then(|old| annotation(old, key)) != Some(value);
         let is_granter = is_granter(config, user);
@@ -186,7 +186,7 @@ mod tests {
 
     const VALUE: &str = "2026-01-01T12:00:00Z; the load balancer is down";
 
-    fn glass(user: &str, new: Option<&str>, old: Option<&str>) -> Glass {
+    fn effect(user: &str, new: Option<&str>, old: Option<&str>) -> Effect {
         let config =
             decode::from_value(&json!({"groups": ["oncall"], "users": ["root"]})).expect("valid");
         let object = |value: Option<&str>| {
@@ -201,30 +201,30 @@ mod tests {
         let old = old.map(|old| object(Some(old)));
         // 2026-01-01T00:00:00Z
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        Glass::of_write(&config, &user, &object(new), old.as_ref(), now)
+        Effect::of_write(&config, &user, &object(new), old.as_ref(), now)
     }
 
     fn refused(value: &str) -> String {
-        match glass("root", Some(value), None) {
-            Glass::Refused(violation) => violation.message,
+        match effect("root", Some(value), None) {
+            Effect::Refused(violation) => violation.message,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn only_those_who_may_set_it_are_excused() {
-        assert!(matches!(glass("root", Some(VALUE), None),
-                Glass::Granted(grant) if grant.reason.starts_with("the load")));
+        assert!(matches!(effect("root", Some(VALUE), None),
+                Effect::Granted(grant) if grant.reason.starts_with("the load")));
         assert!(matches!(
-            glass("alice", Some(VALUE), None),
-            Glass::Reserved(_)
+            effect("alice", Some(VALUE), None),
+            Effect::Reserved(_)
         ));
-        assert_eq!(glass("alice", Some(VALUE), Some(VALUE)), Glass::Carried);
+        assert_eq!(effect("alice", Some(VALUE), Some(VALUE)), Effect::Carried);
         assert!(matches!(
-            glass("alice", Some(VALUE), Some("2026-01-01T11:00:00Z; x")),
-            Glass::Reserved(_)
+            effect("alice", Some(VALUE), Some("2026-01-01T11:00:00Z; x")),
+            Effect::Reserved(_)
         ));
-        assert_eq!(glass("alice", None, Some(VALUE)), Glass::Whole);
+        assert_eq!(effect("alice", None, Some(VALUE)), Effect::Absent);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! `/mutate` never denies. Policies in mode Audit or Warn never deny, evaluation errors included.
 //! One response names the first ten violations by field path and counts the rest.
 
-use super::break_glass::{Glass, Grant};
+use super::break_glass::{Effect, Grant};
 use super::outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 use super::request::AdmissionRequest;
 use super::{Function, text};
@@ -37,7 +37,7 @@ pub(super) fn validated(
     request: &AdmissionRequest<'_>,
     policies: &[&Policy],
     evaluations: Vec<Evaluation>,
-    glass: Glass,
+    effect: Effect,
     strictest: Mode,
 ) -> Outcome {
     let mut response = ResponseBuilder::default();
@@ -58,10 +58,10 @@ pub(super) fn validated(
         response.add_remarks(mode, evaluation);
     }
     response.reason = Reason::default();
-    let break_glass = match glass {
-        Glass::Whole | Glass::Carried => None,
-        Glass::Granted(grant) => response.excuse(&grant).then_some(grant),
-        Glass::Refused(why) => {
+    let break_glass = match effect {
+        Effect::Absent | Effect::Carried => None,
+        Effect::Granted(grant) => response.excuse(&grant).then_some(grant),
+        Effect::Refused(why) => {
             let denied = !response.denials.is_empty();
             response.add_violation(
                 if denied { strictest } else { Mode::Warn },
@@ -71,7 +71,7 @@ pub(super) fn validated(
             );
             None
         }
-        Glass::Reserved(why) => {
+        Effect::Reserved(why) => {
             response.add_violation(strictest, strictest == Mode::Enforce, HOST, &why);
             None
         }

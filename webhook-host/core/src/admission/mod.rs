@@ -21,7 +21,7 @@ mod unmatched;
 
 pub use break_glass::Grant;
 pub use exemption::{DELETING_CONTROLLERS, Exemption};
-pub use opinion::{Divergence, Failure, Found, Offence, Opinion};
+pub use opinion::{Divergence, Failure, Found, Opinion, RecordedViolation};
 pub use outcome::{AdmissionResponse, Cause, Denial, Evaluation, Outcome};
 pub use request::{AdmissionRequest, GroupVersionKind, Operation, ReviewError, UserInfo};
 pub use shadow::Shadowed;
@@ -33,7 +33,7 @@ use crate::inventory::{Inventory, Need, View};
 use crate::manifest::{Exemptions, Mode, Updates};
 use crate::policy::{Deadline, Entry, Policy};
 use crate::service::Malformed;
-use break_glass::Glass;
+use break_glass::Effect;
 use mutation::Patched;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -276,9 +276,9 @@ impl Admission {
         }
         exempted.retain(|(policy, _)| self.would_ask(policy, &subject));
         let config = self.exemptions.break_glass.as_ref();
-        let glass = Glass::of(config, &request.user_info, &subject, clock.now);
+        let break_glass = Effect::of(config, &request.user_info, &subject, clock.now);
         let outcome = match function {
-            Function::Mutate if glass.forbids_patches() => {
+            Function::Mutate if break_glass.forbids_patches() => {
                 return Outcome::exempt(request, Exemption::BreakGlass);
             }
             Function::Mutate => self.mutate(request, &policies, &mut subject, clock.deadline),
@@ -287,7 +287,7 @@ impl Admission {
                 request,
                 &policies,
                 &mut subject,
-                glass,
+                break_glass,
                 clock.deadline,
             ),
         };
@@ -361,10 +361,10 @@ impl Admission {
         request: &AdmissionRequest<'_>,
         policies: &[&Policy],
         subject: &mut Subject<'_>,
-        glass: Glass,
+        break_glass: Effect,
         deadline: Deadline,
     ) -> Outcome {
-        let carried = glass == Glass::Carried;
+        let carried = break_glass == Effect::Carried;
         let policies: Vec<_> = policies
             .iter()
             .copied()
@@ -373,7 +373,7 @@ impl Admission {
         let judge = |policy: &&Policy| self.judge(function, policy, subject, carried, deadline);
         let evaluations = policies.iter().map(judge).collect();
         let strictest = self.strictest(subject.view(), request.namespace());
-        fold::validated(request, &policies, evaluations, glass, strictest)
+        fold::validated(request, &policies, evaluations, break_glass, strictest)
     }
 
     /// Asks one policy's `validate`. Under a carried break-glass annotation, old violations are

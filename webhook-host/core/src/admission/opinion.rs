@@ -19,10 +19,10 @@ use std::collections::BTreeSet;
 pub struct Opinion {
     /// Violations that were not ratcheted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub violations: Vec<Offence>,
+    pub violations: Vec<RecordedViolation>,
     /// Violations that the old object has too and that the update may keep (ratchet).
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub kept: Vec<Offence>,
+    pub kept: Vec<RecordedViolation>,
     /// The policy's own warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Opinion {
 
 /// One violation, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offence {
+pub struct RecordedViolation {
     /// Such as `S02`.
     pub rule: String,
     /// Names the violation by content and not by index.
@@ -108,10 +108,10 @@ impl Opinion {
             return format!("no verdict ({})", error.kind);
         }
         let mut parts = vec![];
-        for (word, offences) in [("denies", &self.violations), ("keeps", &self.kept)] {
-            if let Some(first) = offences.first() {
-                let more = if offences.len() > 1 {
-                    format!(" and {} more", offences.len() - 1)
+        for (word, recorded) in [("denies", &self.violations), ("keeps", &self.kept)] {
+            if let Some(first) = recorded.first() {
+                let more = if recorded.len() > 1 {
+                    format!(" and {} more", recorded.len() - 1)
                 } else {
                     String::new()
                 };
@@ -141,8 +141,8 @@ impl Opinion {
         &[Value],
     ) {
         (
-            Offence::all(&self.violations),
-            Offence::all(&self.kept),
+            RecordedViolation::all(&self.violations),
+            RecordedViolation::all(&self.kept),
             &self.warnings,
             &self.patch,
         )
@@ -152,9 +152,9 @@ impl Opinion {
 /// The part of a violation that is compared: rule, key, field.
 pub type Found<'a> = (&'a str, &'a str, &'a str);
 
-impl Offence {
-    fn all(offences: &[Self]) -> BTreeSet<Found<'_>> {
-        offences.iter().map(Self::found).collect()
+impl RecordedViolation {
+    fn all(recorded: &[Self]) -> BTreeSet<Found<'_>> {
+        recorded.iter().map(Self::found).collect()
     }
 
     /// Returns the part that is compared.
@@ -165,15 +165,16 @@ impl Offence {
 
 impl From<&Evaluation> for Opinion {
     fn from(evaluation: &Evaluation) -> Self {
-        let offences = |violations: &[Violation]| violations.iter().map(Offence::from).collect();
+        let recorded =
+            |violations: &[Violation]| violations.iter().map(RecordedViolation::from).collect();
         // A patch that was applied has a JSON form.
         let operations = evaluation
             .patch
             .iter()
             .filter_map(|operation| mutation::to_json(operation.clone()).ok());
         Self {
-            violations: offences(&evaluation.violations),
-            kept: offences(&evaluation.kept),
+            violations: recorded(&evaluation.violations),
+            kept: recorded(&evaluation.kept),
             warnings: evaluation.warnings.clone(),
             patch: operations.collect(),
             error: evaluation.error.as_ref().map(Failure::from),
@@ -181,7 +182,7 @@ impl From<&Evaluation> for Opinion {
     }
 }
 
-impl From<&Violation> for Offence {
+impl From<&Violation> for RecordedViolation {
     fn from(violation: &Violation) -> Self {
         let Violation {
             rule,
@@ -213,14 +214,14 @@ mod tests {
     use super::*;
 
     fn finds(rules: &[&str]) -> Opinion {
-        let offence = |rule: &&str| Offence {
+        let violation = |rule: &&str| RecordedViolation {
             rule: (*rule).to_owned(),
             key: String::new(),
             field: "spec".to_owned(),
             message: "m".to_owned(),
         };
         Opinion {
-            violations: rules.iter().map(offence).collect(),
+            violations: rules.iter().map(violation).collect(),
             ..Opinion::default()
         }
     }

@@ -4,7 +4,7 @@
 //! mutating phase the object as the live policies before it patched it. Its opinion never reaches
 //! the answer. Called by the host's `observers`, which get the review before its answer is written.
 
-use super::break_glass::Glass;
+use super::break_glass::Effect;
 use super::mutation::Patched;
 use super::opinion::Opinion;
 use super::outcome::{Evaluation, Outcome};
@@ -66,8 +66,8 @@ impl Admission {
             return vec![];
         };
         let config = self.exemptions.break_glass.as_ref();
-        let glass = Glass::of(config, &request.user_info, &subject, now);
-        let carried = glass == Glass::Carried;
+        let break_glass = Effect::of(config, &request.user_info, &subject, now);
+        let carried = break_glass == Effect::Carried;
         let mut again = Again {
             admission: self,
             function,

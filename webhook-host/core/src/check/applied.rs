@@ -6,8 +6,9 @@
 //! validating webhook ([`Rejection`]). Called by `check`.
 
 use super::allocation::Choice;
-use super::judge::{Judge, Request, key, name};
+use super::judge::Judge;
 use super::owned;
+use super::request::{Request, key, name};
 use super::strict::{self, Rejection};
 use crate::admission::{AdmissionResponse, Function, Outcome};
 use crate::api_server::defaults;

@@ -1,15 +1,17 @@
 //! One Service, judged as the cluster would: defaulted, mutated, completed by what the API server
 //! allocates, validated.
 //!
-//! If the API server's choice matters, several choices are judged. A finding that all of them have
-//! is certain; one that only some have is a warning that says so.
+//! If the API server's choice matters, several choices are judged, and `worlds` tells which findings
+//! are certain.
 
-use super::allocation::{self, Allocation, Choice};
+use super::allocation::{Allocation, Choice};
 use super::findings::{exempt_policies, in_deletion, whole};
 use super::owned;
+use super::request::{Key, Request, key, name};
 use super::reviewer::Reviewer;
+use super::worlds::{World, certain_and_possible, is_error, uncertain};
 use crate::admission::{Admission, AdmissionRequest, Function, Outcome};
-use crate::api_server::{defaults, update};
+use crate::api_server::defaults;
 use crate::contract::review::{Phase, PortRange};
 use crate::inventory::NAME_LABEL;
 use crate::policy::Policy;
@@ -19,9 +21,6 @@ use crate::yaml::Located;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Namespace and name.
-pub(super) type Key = (String, String);
 
 /// The Services that others replace, with the API server's defaults.
 pub(super) type OldServices = BTreeMap<Key, Arc<Value>>;
@@ -39,18 +38,6 @@ pub(super) struct Judge<'a> {
     pub(super) unknown: BTreeSet<String>,
 }
 
-/// The Service of one manifest on its way through the API server.
-#[derive(Clone)]
-pub(super) struct Request<'a> {
-    pub(super) namespace: String,
-    /// Empty while the API server has yet to generate it.
-    pub(super) name: String,
-    pub(super) service: Value,
-    pub(super) old: Option<Arc<Value>>,
-    pub(super) sub_resource: Option<&'static str>,
-    pub(super) located: &'a Located,
-}
-
 /// A Service that was judged.
 pub(super) struct Judged {
     pub(super) subject: Subject,
@@ -60,106 +47,6 @@ pub(super) struct Judged {
     pub(super) patched: Option<Value>,
     /// The Service that it replaces.
     pub(super) old: Option<Arc<Value>>,
-}
-
-/// The findings for one choice of the API server.
-struct World {
-    findings: Vec<Finding>,
-    is_denied: bool,
-}
-
-/// Namespace and name of a Service; one without a name has the prefix of the name that it will get.
-pub(super) fn key(service: &Value, default_namespace: &str) -> Key {
-    let text = |pointer: &str| {
-        service
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-    };
-    let namespace = text("/metadata/namespace")
-        .unwrap_or(default_namespace)
-        .to_owned();
-    let name = text("/metadata/name")
-        .or_else(|| text("/metadata/generateName"))
-        .unwrap_or_default()
-        .to_owned();
-    (namespace, name)
-}
-
-/// An example of the letters that the API server appends to `generateName`.
-const GENERATED: &str = "x7k2p";
-
-/// Stands for these letters where exemptions are looked up. No pattern can name it, so that one
-/// matches only if it matches whatever the API server appends.
-const ANY_GENERATED: &str = "?????";
-
-/// Bytes of `generateName` that go into a name.
-const MAX_PREFIX: usize = 58;
-
-/// Returns the name; empty for a Service whose name is generated.
-pub(super) fn name(service: &Value) -> String {
-    let name = service.pointer("/metadata/name").and_then(Value::as_str);
-    name.unwrap_or_default().to_owned()
-}
-
-impl Request<'_> {
-    /// Returns the request after the API server's choice, which it made first for the old object,
-    /// when that was stored. Also returns the choice that is left for the new one.
-    pub(super) fn complete(&self, choice: Choice, range: PortRange) -> (Allocation, Self) {
-        let mut world = self.clone();
-        let Some(old) = &self.old else {
-            world.take_generated_name();
-            let (allocation, _) = create(&mut world.service, choice, range);
-            return (allocation, world);
-        };
-        let mut old = Value::clone(old);
-        let before = &old["spec"];
-        // A Service of a file that prefers two families has those of the cluster that is tried.
-        let is_tried =
-            before["ipFamilyPolicy"] == "PreferDualStack" && before["ipFamilies"].is_null();
-        let families = match is_tried {
-            true => choice.families,
-            false => choice.of_update,
-        };
-        let (_, choice) = create(&mut old, choice, range);
-        let service = &mut world.service;
-        update::carry_over(service, &old);
-        let allocation = Allocation::of_update(service);
-        update::families(service, Some(&old), families);
-        update::addresses(service, Some(&old));
-        allocation.fill(service, choice, range);
-        update::wipe(service, &old);
-        world.old = Some(Arc::new(old));
-        (allocation, world)
-    }
-
-    /// Generates the name, as the API server does after the mutating phase.
-    fn take_generated_name(&mut self) {
-        let meta = &mut self.service["metadata"];
-        let Some(prefix) = meta["generateName"].as_str().map(str::to_owned) else {
-            return;
-        };
-        if self.name.is_empty() && !prefix.is_empty() {
-            let prefix = &prefix[..prefix.floor_char_boundary(MAX_PREFIX)];
-            self.name = format!("{prefix}{ANY_GENERATED}");
-            meta["name"] = format!("{prefix}{GENERATED}").into();
-        }
-    }
-
-    /// Returns true if a dual-stack cluster adds a family to the Service, and another one does not.
-    fn depends_on_families(&self) -> bool {
-        self.old.is_some() && self.service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
-    }
-}
-
-/// Allocates what a new Service lacks. Returns it, and the choice that is left for another one.
-fn create(service: &mut Value, choice: Choice, range: PortRange) -> (Allocation, Choice) {
-    allocation::share(service);
-    let allocation = Allocation::of(service);
-    update::families(service, None, choice.families);
-    update::addresses(service, None);
-    let choice = allocation.fill(service, choice, range);
-    (allocation, choice)
 }
 
 impl Judge<'_> {
@@ -345,7 +232,7 @@ impl Judge<'_> {
                 break;
             }
         }
-        let (certain, mut possible) = compare(&worlds);
+        let (certain, mut possible) = certain_and_possible(&worlds);
         let chosen = Allocation::of(&request.service).fields();
         let is_chosen = |finding: &Finding| chosen.contains(&finding.field);
         if possible.iter().any(is_chosen) && self.forbids_node_ports(request, &certain)? {
@@ -515,10 +402,6 @@ fn selects_by_labels(policy: &Policy) -> bool {
     keys.chain(more).any(|key| key != NAME_LABEL)
 }
 
-fn is_error(finding: &Finding) -> bool {
-    finding.level == Level::Error
-}
-
 /// Returns the line of each field of a manifest.
 fn lines(located: &Located) -> impl Fn(&str) -> usize {
     |field| located.line_of(field)
@@ -531,166 +414,5 @@ fn set(service: &mut Value, key: &str, value: Value) {
         } else {
             service.insert(key.to_owned(), value)
         };
-    }
-}
-
-/// Identifies a finding without its message: level, policy, rule, field, and a number among equal
-/// ones.
-type Identity<'a> = (Level, &'a str, &'a str, &'a str, usize);
-
-fn identified(world: &World) -> Vec<(Identity<'_>, &Finding)> {
-    let mut alike = BTreeMap::new();
-    let name = |finding: &'_ Finding| {
-        (
-            finding.level,
-            finding.policy.clone(),
-            finding.rule.clone(),
-            finding.field.clone(),
-        )
-    };
-    let identify = |finding| {
-        let count = alike.entry(name(finding)).or_insert(0_usize);
-        *count += 1;
-        (
-            (
-                finding.level,
-                &*finding.policy,
-                &*finding.rule,
-                &*finding.field,
-                *count,
-            ),
-            finding,
-        )
-    };
-    world.findings.iter().map(identify).collect()
-}
-
-/// Separates the findings of all choices from those of some.
-fn compare(worlds: &[World]) -> (Vec<Finding>, Vec<Finding>) {
-    let mut all = BTreeMap::<Identity<'_>, Vec<&Finding>>::new();
-    let mut order = vec![];
-    for (identity, finding) in worlds.iter().flat_map(identified) {
-        let same = all.entry(identity).or_default();
-        if same.is_empty() {
-            order.push(identity);
-        }
-        same.push(finding);
-    }
-    let (mut certain, mut possible) = (vec![], vec![]);
-    for same in order.iter().map(|identity| &all[identity]) {
-        let mut finding = same[0].clone();
-        if same.len() < worlds.len() {
-            possible.push(finding);
-            continue;
-        }
-        if same.iter().any(|other| other.message != finding.message) {
-            finding.message += " (an example: this holds for whatever the API server allocates)";
-        }
-        certain.push(finding);
-    }
-    (certain, possible)
-}
-
-/// Reports the findings that depend on the API server's choice, each rule once. With `is_denied`,
-/// every choice is denied, each for a reason of its own.
-fn uncertain(
-    possible: Vec<Finding>,
-    chosen: &BTreeSet<String>,
-    range: PortRange,
-    is_denied: bool,
-) -> Vec<Finding> {
-    let mut rules = BTreeMap::<(String, String), (Finding, usize)>::new();
-    for finding in possible {
-        let rule = (finding.policy.clone(), finding.rule.clone());
-        rules
-            .entry(rule)
-            .and_modify(|(_, count)| *count += 1)
-            .or_insert((finding, 1));
-    }
-    let say = |(finding, count): (Finding, usize)| {
-        let (from, to) = (range.from, range.to);
-        let others = match count - 1 {
-            0 => String::new(),
-            1 => " here and in one other place".to_owned(),
-            others => format!(" here and in {others} other places"),
-        };
-        let message = match chosen.contains(&finding.field) {
-            true => format!(
-                "not set{others}, so the API server will allocate a port of {from}-{to}, and some \
-                 of these are refused: {}",
-                finding.message
-            ),
-            false => format!(
-                "depends{others} on what the API server allocates: {}",
-                finding.message
-            ),
-        };
-        let level = match finding.level {
-            Level::Error if is_denied => Level::Error,
-            Level::Error => Level::Warning,
-            Level::Unjudged | Level::Warning | Level::Note => Level::Note,
-        };
-        let fix = if finding.fix.is_empty() {
-            "set it explicitly to check it now".to_owned()
-        } else {
-            finding.fix.clone()
-        };
-        Finding {
-            level,
-            message,
-            fix,
-            ..finding
-        }
-    };
-    rules.into_values().map(say).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn world(findings: &[(&str, &str)]) -> World {
-        let finding = |(field, message): &(&str, &str)| Finding {
-            field: (*field).to_owned(),
-            message: (*message).to_owned(),
-            ..Finding::empty(Level::Error)
-        };
-        World {
-            findings: findings.iter().map(finding).collect(),
-            is_denied: !findings.is_empty(),
-        }
-    }
-
-    #[test]
-    fn what_every_choice_brings_is_certain_and_the_rest_possible() {
-        let worlds = [
-            world(&[("a", "same"), ("b", "1"), ("c", "x")]),
-            world(&[("a", "same"), ("b", "2")]),
-        ];
-        let (certain, possible) = compare(&worlds);
-        let messages: Vec<_> = certain
-            .iter()
-            .map(|finding| finding.message.as_str())
-            .collect();
-        assert_eq!(
-            messages,
-            [
-                "same",
-                "1 (an example: this holds for whatever the API server allocates)"
-            ]
-        );
-        assert_eq!(possible.len(), 1);
-        let told = uncertain(
-            possible,
-            &BTreeSet::from(["c".to_owned()]),
-            PortRange { from: 1, to: 9 },
-            false,
-        );
-        assert_eq!(told[0].level, Level::Warning);
-        assert_eq!(
-            told[0].message,
-            "not set, so the API server will allocate a port of 1-9, and some of these are \
-             refused: x"
-        );
     }
 }

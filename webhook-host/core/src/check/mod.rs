@@ -13,9 +13,11 @@ mod judge;
 mod likeness;
 pub mod manifests;
 mod owned;
+mod request;
 mod reviewer;
 pub mod stored;
 mod strict;
+mod worlds;
 
 pub use applied::{Applied, AsType};
 pub use manifests::{Manifests, Origin};
@@ -105,7 +107,7 @@ fn old_services(old: &Manifests, namespace: &str) -> judge::OldServices {
         defaults::apply(&mut service);
         update::restore(&mut service);
         owned::write(&mut service, None);
-        (judge::key(&service, namespace), Arc::new(service))
+        (request::key(&service, namespace), Arc::new(service))
     });
     services.collect()
 }
