@@ -22,7 +22,7 @@ main() {
     program=$(program_of "$(uname -m)-unknown-linux-musl")
     say "the tests on $program"
     [[ $program == /* ]] || program=$PWD/$program
-    SALLYPORT_PROGRAM=$program cargo test --workspace --test all
+    SALLYPORT_PROGRAM=$program KUBECTL_WHOLE_CORPUS=1 cargo test --workspace --test all
 }
 
 dependencies() {

@@ -13,6 +13,9 @@ use std::process::Command;
 
 const SEED: u64 = 16;
 const GENERATED: usize = 200;
+/// What a kubectl makes of the corpus is recorded: of that of this machine, every tenth file is
+/// compared, unless KUBECTL_WHOLE_CORPUS is set.
+const SAMPLE: usize = 10;
 const OLDEST_MINOR: u32 = 27;
 /// kubectl's message for a file without objects, which Sallyport accepts as empty.
 const NO_OBJECTS: &str = "no objects passed to";
@@ -233,11 +236,15 @@ fn every_file_of_the_corpus_is_read_as_kubectl_read_it() {
 }
 
 #[test]
-fn kubectl_reads_the_corpus_alike() {
+fn this_machines_kubectl_reads_the_corpus_alike() {
     let Some(kubectl) = Kubectl::find() else {
         return;
     };
-    let corpus = corpus();
+    let step = match std::env::var_os("KUBECTL_WHOLE_CORPUS") {
+        Some(_) => 1,
+        None => SAMPLE,
+    };
+    let corpus = corpus().into_iter().step_by(step).collect();
     let faults = faults(&corpus, &read_all(&kubectl, &corpus));
     assert!(
         faults.is_empty(),

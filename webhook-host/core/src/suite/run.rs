@@ -130,13 +130,12 @@ impl Finding {
         }
         if self.got != case.expect {
             let (expected, got) = (case.expect.to_yaml(), self.got.to_yaml());
-            let diff = similar::TextDiff::from_lines(&expected, &got);
-            parts.push(
-                diff.unified_diff()
-                    .context_radius(5)
-                    .header("expected", "got")
-                    .to_string(),
-            );
+            let mut options = diffy::DiffOptions::new();
+            options
+                .set_context_len(5)
+                .set_original_filename("expected")
+                .set_modified_filename("got");
+            parts.push(options.create_patch(&expected, &got).to_string());
         }
         parts.extend(self.problems.iter().cloned());
         if parts.is_empty() {
