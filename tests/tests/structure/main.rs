@@ -1,6 +1,8 @@
 //! Checks the source tree against `docs/architecture.md`: dependencies go one way, no two files use
-//! each other, no line is longer than 100 columns, and links between pages lead somewhere.
+//! each other, packages use the crates that they name, no line is longer than 100 columns, and
+//! links between pages lead somewhere.
 
+mod dependencies;
 mod links;
 mod uses;
 
@@ -17,17 +19,33 @@ fn root() -> &'static Path {
         .expect("the package lies in the repository")
 }
 
-/// Finds every Rust file below a directory, except in build directories.
-fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+/// Finds every Rust file below a directory.
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    files(directory, &mut |file| {
+        if file.extension().is_some_and(|extension| extension == "rs") {
+            found.push(file.to_owned());
+        }
+    });
+    found
+}
+
+/// Calls `found` with every file below a directory, except in build directories.
+fn files(directory: &Path, found: &mut dyn FnMut(&Path)) {
     for entry in fs::read_dir(directory).expect("it can be read") {
         let path = entry.expect("it can be read").path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if path.is_dir() && !matches!(name, Some("target" | "node_modules" | ".git")) {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
+        if path.is_file() {
+            found(&path);
+        } else if path.is_dir() && !is_built(&path) {
+            files(&path, found);
         }
     }
+}
+
+/// Returns true for directories of what is built or downloaded.
+fn is_built(directory: &Path) -> bool {
+    let name = directory.file_name().and_then(|name| name.to_str());
+    matches!(name, Some("target" | "node_modules" | ".git"))
 }
 
 /// Returns the folders of a crate by layer, lowest first, as the page's line with this `label`
@@ -101,10 +119,8 @@ fn no_two_files_use_each_other() {
 
 #[test]
 fn no_line_is_longer_than_100_columns() {
-    let mut files = vec![];
-    rust_files(root(), &mut files);
     let mut long = vec![];
-    for file in files {
+    for file in rust_files(root()) {
         let text = fs::read_to_string(&file).expect("it can be read");
         for (number, line) in text.lines().enumerate() {
             // An address can't be wrapped.
@@ -114,6 +130,12 @@ fn no_line_is_longer_than_100_columns() {
         }
     }
     assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn packages_use_every_dependency_that_they_name() {
+    let unused = dependencies::unused(root());
+    assert!(unused.is_empty(), "{unused:#?}");
 }
 
 #[test]

@@ -13,9 +13,7 @@ pub(crate) struct Crate {
 impl Crate {
     /// Reads a crate's `src`.
     pub(crate) fn read(source: &Path) -> Self {
-        let mut files = vec![];
-        super::rust_files(source, &mut files);
-        let texts: BTreeMap<String, String> = files
+        let texts: BTreeMap<String, String> = super::rust_files(source)
             .iter()
             .map(|file| {
                 let text = fs::read_to_string(file).expect("it can be read");

@@ -1,8 +1,8 @@
 //! One Service, judged as the cluster would: defaulted, mutated, completed by what the API server
 //! allocates, validated.
 //!
-//! If the API server's choice matters, several choices are judged, and `worlds` tells which findings
-//! are certain.
+//! If the API server's choice matters, several choices are judged, and `worlds` tells which
+//! findings are certain.
 
 use super::allocation::{Allocation, Choice};
 use super::findings::{exempt_policies, in_deletion, whole};
