@@ -41,7 +41,7 @@ run: policies ## serve the shipped policies on https://127.0.0.1:8443 (CA: .dev/
 	target/debug/sallyport $(SERVE) $(ARGS)
 
 .PHONY: test
-test: policies ## run all tests: policies, every cargo test, every suite, policies in JavaScript and TypeScript
+test: policies ## run the tests: policies, cargo tests, every suite, policies in C, JavaScript and TypeScript
 	@scripts/kubectl.sh --if-possible >/dev/null
 	@scripts/check-core.sh
 	cargo test $(WORKSPACE) --no-fail-fast

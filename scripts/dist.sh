@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what is released into target/dist:
 #
-#   sallyport-VERSION-TARGET.tar.gz   program, policies, presets, completions, manual, licences, list of dependencies
+#   sallyport-VERSION-TARGET.tar.gz   program, policies, presets, docs, completions, manual, licences, list of dependencies
 #                                     (.zip for Windows)
 #   sallyport-VERSION-TARGET.cdx.json that list alone (CycloneDX)
 #   sallyport.yaml                    the manifest for krew, once all archives are there

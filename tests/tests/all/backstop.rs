@@ -138,12 +138,15 @@ fn the_net_denies_nothing_that_a_policy_allows() {
         ("loadbalancer-address", 4),
         ("change-protection", 1),
     ];
+    let page = std::fs::read_to_string(root().join("docs/operations.md")).expect("a page");
     for (policy, least) in policies {
         let (caught, denied) = caught(policy);
         assert!(
             caught >= least,
             "{policy}: the backstop catches {caught} of {denied} denials"
         );
+        let row = format!("| {policy} | {caught} of {denied} |");
+        assert!(page.contains(&row), "docs/operations.md lacks {row}");
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Instant;
 #[command(mut_arg("verbose", |verbose| verbose.help("Print notes and exemptions of each Service, \
     too, and how long it took")))]
 pub(super) struct AuditArgs {
-    /// Directory of other ServicePolicy manifests: print what they would change. Their modules lie
+    /// Directory of other ServicePolicy manifests: print what they would change. Their modules are
     /// in --modules
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
@@ -57,8 +57,8 @@ enum AuditFormat {
 const EXAMPLES: &str = "\
 Each Service is judged as it stands, as if somebody without any exemption created it: DENY is \
     what a cluster would refuse today. `kept on update` marks what the ratchet lets an update \
-    keep, and `patched on create` what /mutate would mend on its way. Node ports that the API \
-    server allocated are told from chosen ones by managedFields. Nothing is written.
+    keep, and `patched on create` what /mutate would fix on its way. managedFields tell which node \
+    ports a client chose and which the API server allocated. Nothing is written.
 
 Namespaces that the user may not read, and anything else that is missing, are printed as NOT \
     SEEN, and the exit code is 2.

@@ -30,8 +30,8 @@ pub(super) struct BenchArgs {
     /// A component, or a ServicePolicy that names one with its settings.
     #[arg(value_name = "X.wasm|POLICY.yaml")]
     policy: PathBuf,
-    /// Directory of the module that the manifest names [default: beside the manifest, then
-    /// target/policies].
+    /// Directory of the module that the manifest names [default: the manifest's directory, its
+    /// target/wasm32-unknown-unknown/release, then the shipped ones].
     #[arg(long, value_name = "DIR", env = "SALLYPORT_MODULES")]
     modules: Option<PathBuf>,
     /// HostConfig manifest: what the policy may know about the cluster [default: nothing].

@@ -19,11 +19,11 @@ pub(super) struct ClusterArgs {
     #[arg(long)]
     cluster: bool,
     /// Serve the ServicePolicies of the cluster, beside those of --policies or without any. Their
-    /// modules lie in --modules
+    /// modules are in --modules
     #[arg(long, requires = "cluster")]
     policies_from_cluster: bool,
-    /// Time that the start waits for the first lists. After that it serves on with what is missing
-    /// unknown to policies, or with --strict ends
+    /// Time that the start waits for the first lists. After that the host serves, and policies treat
+    /// what is missing as unknown; with --strict it exits instead
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = short_time,
         requires = "cluster")]
     cluster_wait: Duration,

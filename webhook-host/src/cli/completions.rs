@@ -23,7 +23,7 @@ Examples:
   sallyport completions fish > ~/.config/fish/completions/sallyport.fish
   sallyport completions powershell >> $PROFILE";
 
-/// Writes the manual: a page for the program and one for each subcommand
+/// Write the manual: a page for the program and one for each subcommand
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
     /// Directory for the pages; it is created if it is missing
@@ -49,7 +49,7 @@ pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the manual pages.
+/// Write the manual pages.
 ///
 /// # Errors
 ///

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Hold webhook configurations against Kubernetes' "Admission Webhook Good Practices", and say for
-/// each finding what to do.
+/// Check webhook configurations against Kubernetes' "Admission Webhook Good Practices", with a fix
+/// for each finding.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("paths", |paths| paths.value_name("FILE|-").help("Files with webhook \

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use sallyport_core::report::counted;
 use std::process::ExitCode;
 
-/// Make ServicePolicies of policies that a cluster has already.
+/// Convert a cluster's own admission policies into ServicePolicies.
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
     #[command(subcommand)]

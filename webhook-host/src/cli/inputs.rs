@@ -84,7 +84,7 @@ impl PolicyArgs {
                 "which policies? Name a directory of ServicePolicy manifests with --policies (or \
                  SALLYPORT_POLICIES), and with --modules the directory of their .wasm files. \
                  Without it the shipped ones are taken, but none of these directories exists: {}; \
-                 scripts/build-policies.sh makes the last one in a clone of Sallyport",
+                 `make policies` makes the last one in a clone of Sallyport of Sallyport",
                 places.join(", ")
             )
         })?;

@@ -1,4 +1,4 @@
-//! `sallyport lint`: what `serve` would say of manifests, and what is odd about them, without
+//! `sallyport lint`: what `serve` would say of manifests, and what is rarely meant, without
 //! serving.
 
 use super::cache::CacheArgs;
@@ -16,8 +16,8 @@ use sallyport_core::report::check::Level;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Check ServicePolicy and HostConfig manifests as `serve` would, without a cluster, and say what
-/// is odd about them.
+/// Check ServicePolicy and HostConfig manifests as `serve` would, without a cluster, and warn about
+/// what is rarely meant.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("paths", |paths| paths.value_name("FILE|DIR")
@@ -26,8 +26,8 @@ use std::process::ExitCode;
 pub(super) struct LintArgs {
     #[command(flatten)]
     paths: PathArgs,
-    /// Directory of the modules that the manifests name [default: beside each manifest, else the
-    /// shipped ones].
+    /// Directory of the modules that the manifests name [default: each manifest's directory, its
+    /// target/wasm32-unknown-unknown/release, then the shipped ones].
     #[arg(long, value_name = "DIR", env = "SALLYPORT_MODULES")]
     modules: Option<PathBuf>,
     /// HostConfig of the cluster that the policies are for: their ranges of node ports are compared

@@ -29,7 +29,7 @@ pub(super) struct RegistryArgs {
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = short_time)]
     registry_timeout: Duration,
     /// Directory of pulled components, by digest. Content is checked whenever it is read, so it may
-    /// be shared [default: `registry` beside or below the cache of compiled policies]
+    /// be shared [default: `registry` in --cache-dir, else ~/.cache/sallyport/registry]
     #[arg(long, value_name = "DIR", env = "SALLYPORT_REGISTRY_CACHE")]
     registry_cache: Option<PathBuf>,
 }

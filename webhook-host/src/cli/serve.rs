@@ -62,12 +62,12 @@ pub(super) struct Serve {
     /// it, such a policy fails each review as its failurePolicy says
     #[arg(long)]
     strict: bool,
-    /// Interval at which --policies, --config and the cluster's ServicePolicies are looked at.
-    /// Changes are loaded, tested and swapped in as a whole; files once they stand still from one
-    /// look to the next, and refused as a whole when one is broken. SIGHUP does the same at once
+    /// Interval at which --policies, --config and the cluster's ServicePolicies are polled. Changed
+    /// files are loaded once two polls in a row agree. The new set replaces the old one as a whole;
+    /// if one file is broken, the old set keeps serving. SIGHUP reloads at once
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = short_time)]
     watch_interval: Duration,
-    /// Don't look; reload on SIGHUP alone
+    /// Don't poll; reload only on SIGHUP
     #[arg(long, conflicts_with = "watch_interval")]
     no_watch: bool,
     /// Address of the webhook; [::]:8443 is every address, of IPv4 as well

@@ -33,8 +33,8 @@ use std::time::Instant;
 pub(super) struct TestArgs {
     #[command(flatten)]
     paths: PathArgs,
-    /// Directory of the modules that the suites' manifests name [default: beside the manifest, then
-    /// with the shipped ones].
+    /// Directory of the modules that the suites' manifests name [default: each manifest's
+    /// directory, its target/wasm32-unknown-unknown/release, then the shipped ones].
     #[arg(
         long,
         alias = "policies",

@@ -23,9 +23,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Print the webhook configurations for a set of policies; or with --backstop,
-/// ValidatingAdmissionPolicies as a net under them; or with --delete, take all of them out of the
-/// cluster.
+/// Print the webhook configurations for a set of policies; or with --backstop, admission policies
+/// that hold while no host answers; or with --delete, take all of them out of the cluster.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("policies", |policies| policies.help("Directory of ServicePolicy manifests \

@@ -18,8 +18,8 @@ use std::time::{Duration, SystemTime};
 /// The largest number of queued reviews: those of some hundredths of a second in a busy cluster.
 const MAX_QUEUED_REVIEWS: usize = 1024;
 
-/// The largest size of queued bodies together. They come on top of requests in flight:
-/// `--body-memory` does not count them.
+/// The largest size of queued bodies together. They come on top of the memory that requests in
+/// flight may hold.
 const MAX_QUEUED_BYTES: usize = 16 << 20;
 
 /// An answered review with everything that decided it.
