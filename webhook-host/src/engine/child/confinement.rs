@@ -4,7 +4,9 @@
 //! its limits, files (it can open none, and write no byte to one), core dumps, and by seccomp every
 //! system call except those that compute, wait, and read and write the pipes. So it has no network,
 //! no files and no other process. It has a lower priority than reviews, dies with the process that
-//! started it, and is ended first when memory is short. Elsewhere only the parent's limits hold.
+//! started it, and is ended first when memory is short. Where the kernel or an emulator has no
+//! seccomp, a few files are allowed: wasmtime makes memory images in some. On other systems only
+//! the parent's limits hold.
 
 use super::Limits;
 
@@ -39,31 +41,56 @@ mod linux {
         let calls = filter().and_then(|filter| {
             seccompiler::apply_filter(&filter).map_err(|error| error.to_string())
         });
+        // With the filter, no call can raise a limit any more.
+        let limit = match (&calls, limit) {
+            (Err(_), Ok(())) => memory_images(limits)
+                .map_err(|error| format!("limits of files can't be raised: {error}")),
+            (_, limit) => limit,
+        };
         limit.and(
             calls.map_err(|error| format!("system calls can't be restricted by seccomp: {error}")),
         )
     }
 
+    /// Files that wasmtime has open while it makes memory images, and more.
+    const FILES_OF_IMAGES: u64 = 32;
+
+    #[cfg(target_env = "gnu")]
+    type Resource = libc::__rlimit_resource_t;
+    #[cfg(not(target_env = "gnu"))]
+    type Resource = libc::c_int;
+
+    fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+        let limit = libc::rlimit {
+            rlim_cur: soft,
+            rlim_max: hard,
+        };
+        #[expect(unsafe_code, reason = "the system's own call, on this process")]
+        // SAFETY: the structure lives as long as the call.
+        let result = unsafe { libc::setrlimit(resource, &raw const limit) };
+        checked(result)
+    }
+
+    fn checked(result: libc::c_int) -> io::Result<()> {
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    /// Allows the files of memory images. wasmtime does without them only where `memfd_create` is
+    /// missing, as the filter makes it look.
+    fn memory_images(limits: Limits) -> io::Result<()> {
+        limit(libc::RLIMIT_FSIZE, limits.memory, limits.memory)?;
+        limit(libc::RLIMIT_NOFILE, FILES_OF_IMAGES, FILES_OF_IMAGES)
+    }
+
     #[expect(
         unsafe_code,
-        reason = "the system's own calls, on this process, with numbers and one structure"
+        reason = "the system's own calls, on this process, with numbers"
     )]
     fn system_limits(limits: Limits) -> io::Result<()> {
-        let checked = |result: libc::c_int| {
-            if result == 0 {
-                Ok(())
-            } else {
-                Err(io::Error::last_os_error())
-            }
-        };
-        let limit = |resource, soft: u64, hard: u64| {
-            let limit = libc::rlimit {
-                rlim_cur: soft,
-                rlim_max: hard,
-            };
-            // SAFETY: the structure lives as long as the call.
-            checked(unsafe { libc::setrlimit(resource, &raw const limit) })
-        };
         let [no, yes]: [libc::c_ulong; 2] = [0, 1];
         // SAFETY: the arguments are numbers. No value in this process owns one of the descriptors
         // that are closed, because the process has just begun.
@@ -83,8 +110,8 @@ mod linux {
         // The hard limit is higher, because its signal is SIGKILL, which doesn't say the reason.
         limit(libc::RLIMIT_CPU, limits.processor, limits.processor + 1)?;
         limit(libc::RLIMIT_CORE, 0, 0)?;
-        limit(libc::RLIMIT_FSIZE, 0, 0)?;
-        limit(libc::RLIMIT_NOFILE, 3, 3)
+        limit(libc::RLIMIT_FSIZE, 0, limits.memory)?;
+        limit(libc::RLIMIT_NOFILE, 3, FILES_OF_IMAGES)
     }
 
     /// The allowed system calls. All others return ENOSYS, for which libraries have fallbacks.
@@ -161,7 +188,9 @@ mod linux {
     #[cfg(test)]
     mod tests {
         use super::*;
+        use std::fs::File;
         use std::net::{TcpListener, TcpStream, UdpSocket};
+        use std::os::fd::FromRawFd as _;
         use std::process::{Command, Stdio};
 
         /// Set in the process that makes the attempts.
@@ -219,12 +248,40 @@ mod linux {
             }
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let address = listener.local_addr().expect("an address").to_string();
+            tried("a_confined_process_reaches_nothing", &address);
+        }
+
+        #[test]
+        fn memory_images_are_made_where_there_is_no_seccomp() {
+            if std::env::var_os(TRIES).is_none() {
+                return tried("memory_images_are_made_where_there_is_no_seccomp", "");
+            }
+            let limits = Limits {
+                memory: 200 << 20,
+                processor: 60,
+                niceness: 10,
+            };
+            system_limits(limits).expect("this kernel can do so");
+            assert!(!makes_image());
+            memory_images(limits).expect("the limits can be raised");
+            assert!(makes_image());
+            std::process::exit(77);
+        }
+
+        #[expect(unsafe_code, reason = "the system's own call")]
+        fn makes_image() -> bool {
+            // SAFETY: the name is a constant.
+            let image = unsafe { libc::memfd_create(c"image".as_ptr(), 0) };
+            // SAFETY: nobody else owns the descriptor, which has just been made.
+            let file = (image >= 0).then(|| unsafe { File::from_raw_fd(image) });
+            file.is_some_and(|file| file.set_len(1 << 20).is_ok())
+        }
+
+        /// Runs a test of these in a process of its own, which ends with 77.
+        fn tried(test: &str, address: &str) {
+            let name = format!("engine::child::confinement::linux::tests::{test}");
             let tried = Command::new(std::env::current_exe().expect("this test"))
-                .args([
-                    "--exact",
-                    "--test-threads=1",
-                    "engine::child::confinement::linux::tests::a_confined_process_reaches_nothing",
-                ])
+                .args(["--exact", "--test-threads=1", &name])
                 .env(TRIES, address)
                 .output()
                 .expect("it runs");

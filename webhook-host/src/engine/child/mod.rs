@@ -392,8 +392,7 @@ fn start(limits: Limits, threads: usize) -> io::Result<Child> {
         .env_clear()
         .env(VARIABLE, limits.to_text())
         // Read by rayon, which wasmtime compiles with. It can't see a container's limit itself.
-        .env("RAYON_NUM_THREADS", threads.to_string())
-        .current_dir("/");
+        .env("RAYON_NUM_THREADS", threads.to_string());
     // mimalloc, the allocator on musl, would begin with a GiB of writable memory, which counts
     // against the child's limit though little of it is used.
     if cfg!(target_env = "musl") {
