@@ -55,8 +55,9 @@ pub(super) struct CertificateArgs {
         requires = "self_signed"
     )]
     ca_out: PathBuf,
-    /// PEM file with the authorities of client certificates: clients without a certificate by one of
-    /// them are refused in the TLS handshake. Probes and metrics need none [default: everybody may ask]
+    /// PEM file with the authorities of client certificates: clients without a certificate by one
+    /// of them are refused in the TLS handshake. Probes and metrics need none [default: everybody
+    /// may ask]
     #[arg(long, value_name = "FILE")]
     client_ca: Option<PathBuf>,
     /// Let in only clients with this common name or alternative name; may be given several times

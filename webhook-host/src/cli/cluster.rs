@@ -22,8 +22,8 @@ pub(super) struct ClusterArgs {
     /// modules are in --modules
     #[arg(long, requires = "cluster")]
     policies_from_cluster: bool,
-    /// Time that the start waits for the first lists. After that the host serves, and policies treat
-    /// what is missing as unknown; with --strict it exits instead
+    /// Time that the start waits for the first lists. After that the host serves, and policies
+    /// treat what is missing as unknown; with --strict it exits instead
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = short_time,
         requires = "cluster")]
     cluster_wait: Duration,

@@ -36,8 +36,8 @@ const MAX_WAITING_FOR_MEMORY: usize = 128;
 const KIB: usize = 1024;
 
 /// KiB up to which a body is ordinary. Larger bodies take their memory from a pool of their own, so
-/// that they leave some to ordinary ones. Ordinary bodies have a quarter of the memory that requests
-/// may hold, larger bodies half, responses a quarter.
+/// that they leave some to ordinary ones. Ordinary bodies have a quarter of the memory that
+/// requests may hold, larger bodies half, responses a quarter.
 const ORDINARY_BODY_KIB: usize = 64;
 
 /// Bytes up to which a response takes no memory permit. Open requests bound the number of these.
