@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -66,6 +67,8 @@ impl Drop for MemoryGroup {
 struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends with the program's last line.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Drop for Process {
@@ -82,12 +85,16 @@ impl Process {
             BufReader::new(child.stderr.take().expect("piped")),
             Arc::clone(&log),
         );
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 writeln!(written.lock().expect("no panic"), "{line}").expect("a string");
             }
         });
-        Self { child, log }
+        Self {
+            child,
+            log,
+            reader: Some(reader),
+        }
     }
 
     fn serve(arguments: &[&str]) -> Self {
@@ -145,11 +152,16 @@ impl Process {
         );
     }
 
+    /// Waits for the end of the program and of its log.
     fn wait(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             match self.child.try_wait().expect("it is a child") {
-                Some(status) => return status,
+                Some(status) => {
+                    let reader = self.reader.take().map_or(Ok(()), JoinHandle::join);
+                    reader.expect("no panic");
+                    return status;
+                }
                 None if began.elapsed() > WAIT_TIMEOUT => {
                     panic!("it does not end:\n{}", self.log())
                 }
