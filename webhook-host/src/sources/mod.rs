@@ -5,11 +5,9 @@
 //! ServicePolicies; `source` combines both into a whole Set. `watch` notices changes, and `reload`
 //! publishes a new Set, as a whole or not at all.
 
-#[cfg(unix)]
 pub(crate) mod custom;
 pub(crate) mod load;
 #[cfg(unix)]
 pub(crate) mod reload;
-#[cfg(unix)]
 pub(crate) mod source;
 pub(crate) mod watch;
