@@ -60,6 +60,13 @@ whole() {
     for program in "${PROGRAMS[@]}"; do [[ -x $1/$program ]] || return 1; done
 }
 
+# chosen DIRECTORY: prints it. The tests' build script, which looks for an API server, runs again only if a source
+# file of it is newer than its last run.
+chosen() {
+    [[ tests/src/cluster/assets.rs -nt $1/kube-apiserver ]] || touch tests/src/cluster/assets.rs
+    echo "$1"
+}
+
 given() {
     [[ -n ${KUBEBUILDER_ASSETS:-} ]] || return 1
     whole "$KUBEBUILDER_ASSETS" || die "KUBEBUILDER_ASSETS is $KUBEBUILDER_ASSETS, which does not hold all of" \
@@ -73,7 +80,7 @@ cached() {
     [[ -d $CACHE ]] || return 1
     while read -r version; do
         if whole "$CACHE/$version"; then
-            echo "$CACHE/$version"
+            chosen "$CACHE/$version"
             return
         fi
     done < <(find "$CACHE" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sed 's|.*/||' | sort -t . -k 1,1nr -k 2,2nr -k 3,3nr)
@@ -85,9 +92,7 @@ cached() {
 keep() {
     whole "$1" && "$1/kube-apiserver" --version >&2 || return 1
     whole "$CACHE/$2" || { rm -rf "${CACHE:?}/$2" && mv "$1" "$CACHE/$2"; } || return 1
-    # The tests' build script, which looks for an API server, runs again only if this changes.
-    touch tests/src/cluster/assets.rs
-    echo "$CACHE/$2"
+    chosen "$CACHE/$2"
 }
 
 # Creates a directory beside the cache's own, on the same file system. It is removed at the end in
