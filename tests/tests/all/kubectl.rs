@@ -13,8 +13,8 @@ use std::process::Command;
 
 const SEED: u64 = 16;
 const GENERATED: usize = 200;
-/// What a kubectl makes of the corpus is recorded: of that of this machine, every tenth file is
-/// compared, unless KUBECTL_WHOLE_CORPUS is set.
+/// Every tenth file of the corpus is compared with this machine's kubectl, and all of them if
+/// KUBECTL_WHOLE_CORPUS is set. (The answers of one kubectl for all of them are recorded.)
 const SAMPLE: usize = 10;
 const OLDEST_MINOR: u32 = 27;
 /// kubectl's message for a file without objects, which Sallyport accepts as empty.

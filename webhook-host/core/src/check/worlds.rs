@@ -1,4 +1,4 @@
-//! What several choices of the API server bring for one Service. A finding that all of them have is
+//! Compares the findings for several choices of the API server. A finding that all of them have is
 //! certain; one that only some have is a warning that says so.
 
 use crate::contract::review::PortRange;

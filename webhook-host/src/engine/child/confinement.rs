@@ -52,7 +52,7 @@ mod linux {
         )
     }
 
-    /// Files that wasmtime has open while it makes memory images, and more.
+    /// Open files that suffice to make memory images.
     const FILES_OF_IMAGES: u64 = 32;
 
     #[cfg(target_env = "gnu")]
