@@ -1,4 +1,5 @@
-//! The crates that a package names but does not use.
+//! What a package's Cargo.toml says of it: the crates that it uses, and whether it has examples
+//! that are tested.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,35 @@ pub(crate) fn unused(root: &Path) -> Vec<String> {
         );
     }
     unused
+}
+
+/// Returns the Cargo.toml of each package below a directory whose examples are not tested although
+/// its comments have some.
+pub(crate) fn untested_examples(root: &Path) -> Vec<String> {
+    let untested = |manifest: &PathBuf| {
+        let text = fs::read_to_string(manifest).expect("it can be read");
+        let mut sources = String::new();
+        read_sources(manifest.parent().expect("a folder"), &mut sources);
+        text.contains("\ndoctest = false\n") && has_examples(&sources)
+    };
+    let found = manifests(root).into_iter().filter(untested);
+    found.map(|path| path.display().to_string()).collect()
+}
+
+/// Returns true when doc comments have a block of code without a language, which is Rust.
+fn has_examples(sources: &str) -> bool {
+    let mut is_open = false;
+    sources.lines().any(|line| {
+        let comment = line.trim_start();
+        let comment = comment
+            .strip_prefix("/// ```")
+            .or_else(|| comment.strip_prefix("//! ```"));
+        let Some(language) = comment else {
+            return false;
+        };
+        is_open = !is_open;
+        is_open && (language.is_empty() || language.starts_with("rust"))
+    })
 }
 
 /// Returns the names in the tables of dependencies of a Cargo.toml, but those that a whole

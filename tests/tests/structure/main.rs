@@ -1,6 +1,6 @@
 //! Checks the source tree against `docs/architecture.md`: dependencies go one way, no two files use
-//! each other, packages use the crates that they name, no line is longer than 100 columns, and
-//! links between pages lead somewhere.
+//! each other, packages use the crates that they name and test their examples, no line is longer
+//! than 100 columns, and links between pages lead somewhere.
 
 mod dependencies;
 mod links;
@@ -136,6 +136,15 @@ fn no_line_is_longer_than_100_columns() {
 fn packages_use_every_dependency_that_they_name() {
     let unused = dependencies::unused(root());
     assert!(unused.is_empty(), "{unused:#?}");
+}
+
+#[test]
+fn examples_are_in_packages_that_test_them() {
+    let untested = dependencies::untested_examples(root());
+    assert!(
+        untested.is_empty(),
+        "`doctest = false` hides examples: {untested:#?}"
+    );
 }
 
 #[test]
