@@ -224,10 +224,16 @@ twin() {
             ln -s "../$TEMPLATE/$packages" "$directory/$packages"
     done
     # By their times the Makefile knows that they are installed.
-    touch -c "$directory/node_modules/.package-lock.json" "$directory/.venv/bin/componentize-py"
+    installed "$directory/package-lock.json" "$directory/node_modules/.package-lock.json"
+    installed "$directory/requirements.txt" "$directory/.venv/bin/componentize-py"
     run_make "$language" "$policy" all
     place "$directory/$file.wasm" "$OUT/$language/$file.wasm"
     manifest "$language" "$policy"
+}
+
+# installed LIST MARK: gives the mark of what is installed a time that is not before the list's.
+installed() {
+    [[ ! $1 -nt $2 ]] || touch -c "$2"
 }
 
 place() { cmp -s "$1" "$2" || cp "$1" "$2"; }

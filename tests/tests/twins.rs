@@ -97,7 +97,11 @@ fn answers(engine: &Arc<Engine>, language: &str, policy: &str) -> Vec<(String, V
 #[test]
 #[ignore = "needs the components that scripts/twins.sh builds, and is run by it"]
 fn all_languages_give_the_answers_of_rust() {
-    let engine = Arc::new(Engine::new(&EngineConfig::default()).expect("an engine"));
+    let config = EngineConfig {
+        cache: Some(sallyport_tests::compiled()),
+        ..EngineConfig::default()
+    };
+    let engine = Arc::new(Engine::new(&config).expect("an engine"));
     let languages = std::env::var("SALLYPORT_TWINS").expect("scripts/twins.sh sets it");
     for policy in ["service-type", "owner-label"] {
         let expected = answers(&engine, "rust", policy);
