@@ -22,7 +22,11 @@ main() {
     program=$(program_of "$(uname -m)-unknown-linux-musl")
     say "the tests on $program"
     [[ $program == /* ]] || program=$PWD/$program
-    SALLYPORT_PROGRAM=$program KUBECTL_WHOLE_CORPUS=1 cargo test --workspace --test all
+    SALLYPORT_PROGRAM=$program KUBECTL_WHOLE_CORPUS=1 KUBECTL_GENERATED=400 SALLYPORT_EVERY_SNAPSHOT=1 \
+        cargo test --workspace --test all
+    local seed=$RANDOM
+    say "the properties, with PROPTEST_RNG_SEED=$seed"
+    PROPTEST_CASES=2000 PROPTEST_RNG_SEED=$seed cargo test --workspace --test properties
 }
 
 dependencies() {

@@ -11,14 +11,9 @@ use sallyport::evaluator;
 use sallyport::suites::{self, ModuleSearch};
 use sallyport_core::policy::LoadError;
 use sallyport_core::suite::Source;
-use sallyport_core::units::Bytes;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Larger components are compiled once for all settings, which are passed to each instance: all of
-/// them, as in the browser. `sallyport test tests/fixtures` proves that snapshots answer alike.
-const SNAPSHOTTED: u32 = 64 << 10;
 
 #[test]
 #[ignore = "writes what webhook-host/console/test/identity.mjs reads; scripts/console.sh runs it"]
@@ -28,7 +23,8 @@ fn every_case_gets_an_answer_to_compare_with() {
     let config = EngineConfig {
         concurrency: 1,
         cache: Some(sallyport_tests::compiled()),
-        snapshotted: Some(Bytes::new(SNAPSHOTTED)),
+        // As in the browser.
+        snapshots: false,
         ..EngineConfig::default()
     };
     let engine = Arc::new(Engine::new(&config).expect("an engine"));

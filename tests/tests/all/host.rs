@@ -29,14 +29,20 @@ pub(crate) const LONG_DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) const VALIDATE: Function = Function::Validate(Phase::Validating);
 
-/// The engine that all tests of this process share.
-pub(crate) static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| {
+/// The engine of a host, which all tests of this process share.
+pub(crate) static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| engine(true));
+
+/// The engine of suites.
+pub(crate) static ENGINE_OF_SUITES: LazyLock<Arc<Engine>> = LazyLock::new(|| engine(false));
+
+fn engine(snapshots: bool) -> Arc<Engine> {
     let config = EngineConfig {
         cache: Some(sallyport_tests::compiled()),
+        snapshots,
         ..EngineConfig::default()
     };
     Arc::new(Engine::new(&config).expect("this machine carries the engine"))
-});
+}
 
 /// The four policies as shipped, with the embedded configuration: not a cloud.
 pub(crate) static SHIPPED: LazyLock<Arc<Admission>> = LazyLock::new(|| {

@@ -2,7 +2,7 @@
 //! host would judge.
 
 use crate::cel::{Cel, evaluate};
-use crate::host::{ENGINE, root};
+use crate::host::{ENGINE_OF_SUITES, root};
 use sallyport::evaluator;
 use sallyport::suites::{self, ModuleSearch};
 use sallyport::webhooks::registration::{
@@ -120,7 +120,7 @@ pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
     let load = |source: &suite::Source| {
         let file = source.component.as_ref().expect("components are files");
         let component = std::fs::read(file).expect("a component");
-        evaluator::load(&ENGINE, source.manifest.clone(), &component)
+        evaluator::load(&ENGINE_OF_SUITES, source.manifest.clone(), &component)
             .ok()
             .map(Arc::new)
     };
@@ -129,7 +129,7 @@ pub(crate) fn loaded(setup: &Setup) -> Option<Vec<Arc<Policy>>> {
 
 #[test]
 fn no_condition_skips_what_the_host_would_judge() {
-    let mut runner = suites::runner(Arc::clone(&ENGINE), |reference, _| {
+    let mut runner = suites::runner(Arc::clone(&ENGINE_OF_SUITES), |reference, _| {
         Err(LoadError::component(format!("{reference} is no file")))
     });
     let (mut skipped, mut asked) = (0, 0);
@@ -189,7 +189,7 @@ fn conditions_of_deletions(exemptions: &Exemptions) -> Value {
 
 #[test]
 fn no_condition_skips_a_deletion_that_the_host_would_judge() {
-    let mut runner = suites::runner(Arc::clone(&ENGINE), |reference, _| {
+    let mut runner = suites::runner(Arc::clone(&ENGINE_OF_SUITES), |reference, _| {
         Err(LoadError::component(format!("{reference} is no file")))
     });
     let (mut skipped, mut asked) = (0, 0);

@@ -1,7 +1,12 @@
 //! Harness and webhook agree: every case of `fixtures/` gets the same bytes from both.
+//!
+//! The harness configures each instance, and a host snapshots its policies. Compiling a snapshot of
+//! each settings value of the fixtures takes a minute of processor time, so every eighth is, and
+//! all of them if SALLYPORT_EVERY_SNAPSHOT is set, as `make release-check` does.
 
 use crate::client::{Protocol, Reply};
-use crate::host::{ENGINE, Host, LONG_DEADLINE, root};
+use crate::host::{ENGINE, ENGINE_OF_SUITES, Host, LONG_DEADLINE, root};
+use sallyport::engine::Engine;
 use sallyport::evaluator;
 use sallyport::suites::{self, ModuleSearch};
 use sallyport_core::admission::{Admission, AdmissionRequest, Clock, Function};
@@ -9,23 +14,26 @@ use sallyport_core::contract::review::Phase;
 use sallyport_core::inventory::Inventory;
 use sallyport_core::policy::{Deadline, Policy};
 use sallyport_core::suite::{Case, Setup, Source};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// The hosts with snapshots: one of so many.
+const SNAPSHOTS: usize = 8;
 
 /// A case with its suite's name, for messages.
 pub(crate) type Named = (String, Case);
 
 /// Returns the cases of all fixtures, by setup, that an API server could send. It can't ask
 /// `validate` in the mutating phase, and bad settings are no review.
-pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
+pub(crate) fn cases() -> BTreeMap<String, Vec<Named>> {
     let (files, errors) = suites::find(&[root().join("tests/fixtures")]);
     assert!(errors.is_empty(), "no fixture cases found: {errors:?}");
     // The directory that `make policies` fills.
     let search = ModuleSearch {
         directory: Some(root().join("target/policies")),
     };
-    let mut cases = HashMap::<String, Vec<Named>>::new();
+    let mut cases = BTreeMap::<String, Vec<Named>>::new();
     for file in files {
         let suite = suites::read(&file, &search).unwrap_or_else(|error| panic!("{error}"));
         for case in suite.cases {
@@ -44,12 +52,12 @@ pub(crate) fn cases() -> HashMap<String, Vec<Named>> {
     cases
 }
 
-pub(crate) fn admission(setup: &Setup) -> Arc<Admission> {
+pub(crate) fn admission(engine: &Arc<Engine>, setup: &Setup) -> Arc<Admission> {
     let load = |source: &Source| {
         let file = source.component.as_ref().expect("components are files");
         let component = std::fs::read(file)
             .unwrap_or_else(|error| panic!("{}: {error}; run `make policies`", file.display()));
-        evaluator::load(&ENGINE, source.manifest.clone(), &component)
+        evaluator::load(engine, source.manifest.clone(), &component)
             .unwrap_or_else(|error| Policy::broken(source.manifest.clone(), error))
     };
     let policies = setup.policies.iter().map(load).collect();
@@ -83,17 +91,26 @@ fn harness(admission: &Admission, case: &Case, body: &[u8]) -> (u16, Vec<u8>) {
 
 #[tokio::test]
 async fn harness_and_webhook_answer_every_fixture_alike() {
+    let snapshots = match std::env::var_os("SALLYPORT_EVERY_SNAPSHOT") {
+        Some(_) => 1,
+        None => SNAPSHOTS,
+    };
     let mut compared = 0;
-    for cases in cases().into_values() {
-        let admission = admission(&cases[0].1.setup);
-        let host = Host::start(&admission).await;
+    for (number, cases) in cases().into_values().enumerate() {
+        let setup = &cases[0].1.setup;
+        let of_suite = admission(&ENGINE_OF_SUITES, setup);
+        let of_host = match number % snapshots {
+            0 => admission(&ENGINE, setup),
+            _ => Arc::clone(&of_suite),
+        };
+        let host = Host::start(&of_host).await;
         let mut connections = [
             host.client.connect(Protocol::Http1).await,
             host.client.connect(Protocol::Http2).await,
         ];
         for (name, case) in cases {
             let body = case.review_body();
-            let expected = harness(&admission, &case, &body);
+            let expected = harness(&of_suite, &case, &body);
             let path = if case.function == Function::Mutate {
                 "/mutate"
             } else {

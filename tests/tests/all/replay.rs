@@ -3,7 +3,7 @@
 
 use crate::client::{Connection, PROTOCOLS};
 use crate::command_line::sallyport;
-use crate::host::{LONG_DEADLINE, body, built, root};
+use crate::host::{ENGINE_OF_SUITES, LONG_DEADLINE, body, built, root};
 use crate::parity;
 use crate::program::{Program, put};
 use hyper::StatusCode;
@@ -232,7 +232,7 @@ fn every_fixture_is_recorded_and_gives_the_same_verdict_again() {
             // A busy machine must not cause differences.
             source.manifest.spec.limits.deadline = Millis::new(10_000);
         }
-        let admission = parity::admission(&setup);
+        let admission = parity::admission(&ENGINE_OF_SUITES, &setup);
         let replayer = Replayer::new(admission.policies().to_vec(), setup.exemptions.clone());
         for (name, case) in &cases {
             let body = case.review_body();

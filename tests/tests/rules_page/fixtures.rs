@@ -35,6 +35,7 @@ pub(super) fn run() -> BTreeMap<String, FixtureResults> {
         Engine::new(&EngineConfig {
             concurrency: 1,
             cache: Some(sallyport_tests::compiled()),
+            snapshots: false,
             ..EngineConfig::default()
         })
         .expect("an engine"),

@@ -9,10 +9,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The largest component that is snapshotted for a suite. Compiling it takes a tenth of a
-/// second. One of Python takes 15 s, and each case with settings of its own would wait for that.
-const SNAPSHOTTED_FOR_SUITES: Bytes = Bytes::new(256 << 10);
-
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cache")]
 pub(super) struct CacheArgs {
@@ -41,7 +37,7 @@ impl CacheArgs {
     /// Returns an engine for suites, which load one component with many settings.
     pub(super) fn engine_for_suites(&self) -> Result<Arc<Engine>> {
         self.engine_with(EngineConfig {
-            snapshotted: Some(SNAPSHOTTED_FOR_SUITES),
+            snapshots: false,
             ..EngineConfig::default()
         })
     }

@@ -15,16 +15,13 @@ use sallyport_core::contract::description::Description;
 use sallyport_core::contract::verdict::SettingsError;
 use sallyport_core::policy::LoadError;
 use sallyport_core::settings::{self, Record, Type, Value};
+use sallyport_core::units;
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Instance, InstancePre, Val};
 use wasmtime::{Store, Trap};
-
-/// The time for one guest function at load. Components that carry a language runtime initialise it
-/// here.
-const LOAD_TIME: Duration = Duration::from_secs(5);
 
 /// The bytes of host memory that a description, defaults or settings errors may take.
 const LOAD_OUTPUT: usize = 1 << 20;
@@ -88,10 +85,8 @@ impl Engine {
     ///
     /// Fails when the component, its guest code or its settings are invalid.
     pub(crate) fn prepare(&self, request: &LoadRequest<'_>) -> Result<Prepared, LoadError> {
-        let size = request.component.bytes().len();
-        let snapshot = self.snapshotted.is_none_or(|most| size <= most.get());
         on_thread(request.name, || {
-            let compiled = self.compiled(request, snapshot)?;
+            let compiled = self.compiled(request, self.snapshots)?;
             Load::new(self, request.name, request.memory).restore(compiled, request)
         })
     }
@@ -202,7 +197,7 @@ impl<'a> Load<'a> {
             engine,
             name,
             budget: Budget {
-                time: LOAD_TIME,
+                time: engine.load_time,
                 memory,
                 output: LOAD_OUTPUT,
             },
@@ -347,7 +342,7 @@ impl<'a> Load<'a> {
                 self.budget.memory >> 10
             )
         } else if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
-            format!("did not end within {} s", LOAD_TIME.as_secs())
+            format!("did not end within {}", units::display(self.budget.time))
         } else {
             error.downcast_ref::<Trap>().map_or_else(
                 || format!("failed: {error:#}"),

@@ -51,10 +51,13 @@ pub struct EngineConfig {
     /// The bytes of a memory that stay mapped between two evaluations in one slot, so that
     /// resetting them is a copy and not a page fault.
     pub resident: usize,
-    /// The largest component that is snapshotted. Every instance of a larger one is configured
-    /// instead, so that it is compiled once for all settings. For suites, which load one component
-    /// with many settings and ask each a few times. `None`: all are snapshotted.
-    pub snapshotted: Option<Bytes>,
+    /// True if components are snapshotted with their settings. Else every instance is configured,
+    /// and a component is compiled once for all settings: for suites, which load one with many
+    /// settings and ask each a few times.
+    pub snapshots: bool,
+    /// The time for one guest function at load, where components that carry a language runtime
+    /// initialise it.
+    pub load_time: Duration,
     /// The report of a compilation that takes long.
     pub slow: SlowCompilation,
 }
@@ -98,14 +101,15 @@ impl Default for SlowCompilation {
 
 impl Default for EngineConfig {
     /// Returns the default: sixteen workers, memory for a component that carries a JavaScript
-    /// engine (about 20 MiB at rest), and no cache.
+    /// engine (about 20 MiB at rest), 5 s for a guest function at load, and no cache.
     fn default() -> Self {
         Self {
             concurrency: 16,
             memory: Bytes::new(64 << 20),
             cache: None,
             resident: RESIDENT_MEMORY,
-            snapshotted: None,
+            snapshots: true,
+            load_time: LOAD_TIME,
             slow: SlowCompilation::default(),
         }
     }
@@ -123,6 +127,9 @@ const RESIDENT_TABLE: usize = 64 << 10;
 /// 45 us instead of 9, so there are enough for some dozen policies on each worker. A slot takes
 /// address space, and a warm one the pages that its guest touched, about 100 KiB.
 const WARM_MEMORIES: u32 = 128;
+
+/// See [`EngineConfig::load_time`].
+const LOAD_TIME: Duration = Duration::from_secs(5);
 
 /// The slots in a process that compiles one component. It uses two at a time.
 const COMPILING_SLOTS: u32 = 4;
@@ -152,7 +159,8 @@ pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<State>,
     memory: Bytes,
-    snapshotted: Option<Bytes>,
+    snapshots: bool,
+    load_time: Duration,
     slow: SlowCompilation,
     cache: Option<Cache>,
     compilations: AtomicU64,
@@ -201,6 +209,7 @@ impl Engine {
         memory: Bytes,
         optimised: Optimised,
         threads: usize,
+        load_time: Duration,
     ) -> Result<Self, EngineError> {
         let core_instances = MAX_CORE_INSTANCES + ACCESSORS;
         let mut wasmtime = wasmtime_config(pool(COMPILING_SLOTS, core_instances, 0, memory));
@@ -214,6 +223,7 @@ impl Engine {
         let config = EngineConfig {
             concurrency: 1,
             memory,
+            load_time,
             ..EngineConfig::default()
         };
         Self::with_config(&wasmtime, &config)
@@ -229,7 +239,8 @@ impl Engine {
             inner,
             linker,
             memory: config.memory,
-            snapshotted: config.snapshotted,
+            snapshots: config.snapshots,
+            load_time: config.load_time,
             slow: config.slow,
             cache: config.cache.clone(),
             compilations: AtomicU64::new(0),
@@ -247,9 +258,9 @@ impl Engine {
     /// Returns what a compilation may take now.
     fn compiling_resources(&self) -> Resources {
         if self.is_serving.load(Ordering::Relaxed) {
-            Resources::beside_reviews(self.memory)
+            Resources::beside_reviews(self.memory, self.load_time)
         } else {
-            Resources::alone(self.memory)
+            Resources::alone(self.memory, self.load_time)
         }
     }
 
@@ -345,8 +356,8 @@ mod tests {
     fn a_host_that_serves_leaves_the_processors_to_reviews() {
         let engine = Engine::new(&EngineConfig::default()).expect("an engine");
         let (alone, beside) = (
-            Resources::alone(engine.memory),
-            Resources::beside_reviews(engine.memory),
+            Resources::alone(engine.memory, engine.load_time),
+            Resources::beside_reviews(engine.memory, engine.load_time),
         );
         assert_eq!(
             (beside.threads, beside.niceness > alone.niceness),

@@ -20,6 +20,7 @@ use sallyport_core::settings::{self, Record};
 use sallyport_core::units::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::{Component, Instance, Lift, WasmList};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
@@ -40,6 +41,8 @@ pub(super) struct CompileRequest<'a> {
     pub(super) memory: usize,
     /// True if the settings are to be baked in.
     pub(super) snapshot: bool,
+    /// The time for one guest function.
+    pub(super) load_time: Duration,
 }
 
 /// A compiled component.
@@ -59,7 +62,7 @@ pub(super) fn make(
     slot: Bytes,
     threads: usize,
 ) -> (Result<Made, LoadError>, u64) {
-    let engine = |optimised| Engine::for_compiling(slot, optimised, threads);
+    let engine = |optimised| Engine::for_compiling(slot, optimised, threads, request.load_time);
     let (kept, once) = match (engine(Optimised::Fully), engine(Optimised::Hardly)) {
         (Ok(kept), Ok(once)) => (kept, once),
         (Err(error), _) | (_, Err(error)) => {
@@ -118,7 +121,7 @@ impl Task<'_> {
             // The code serves all settings: whoever loads it configures its instances.
             let component = compile(&self.kept, self.request.bytes)?;
             self.kept.describe(&component)?;
-            let why = "a component of this size is not snapshotted for suites".to_owned();
+            let why = "there are no snapshots for suites".to_owned();
             return made(&component, Some(why), true, vec![]);
         }
         match Wizer::new().instrument_component(self.request.bytes) {

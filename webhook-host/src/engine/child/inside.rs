@@ -40,6 +40,7 @@ fn work(limits: Limits) -> io::Result<()> {
         settings_type: job.settings_type.as_deref(),
         memory: job.memory,
         snapshot: job.snapshot,
+        load_time: job.load_time,
     };
     let (made, compilations) = preinit::make(&request, job.slot, job.threads);
     let (result, log, code) = match made {

@@ -96,6 +96,8 @@ struct Job<'a> {
     memory: usize,
     /// True if the settings are to be baked in.
     snapshot: bool,
+    /// The time for one guest function.
+    load_time: Duration,
     /// The largest memory limit of any policy: the size of the pool's slots.
     slot: Bytes,
     /// The number of threads that compile.
@@ -257,6 +259,8 @@ pub(super) struct Slow<'a> {
 pub(super) struct Resources {
     /// The largest memory limit of any policy.
     pub(super) slot: Bytes,
+    /// The time for one guest function.
+    pub(super) load_time: Duration,
     /// The threads that may compile. Fewer do when memory is short.
     pub(super) threads: usize,
     /// The niceness of the child above that of this process.
@@ -265,18 +269,20 @@ pub(super) struct Resources {
 
 impl Resources {
     /// Returns the resources for a compilation beside reviews: one thread of lower priority.
-    pub(super) fn beside_reviews(slot: Bytes) -> Self {
+    pub(super) fn beside_reviews(slot: Bytes, load_time: Duration) -> Self {
         Self {
             slot,
+            load_time,
             threads: 1,
             niceness: NICENESS,
         }
     }
 
     /// Returns the resources for a compilation in a process that serves no reviews: all processors.
-    pub(super) fn alone(slot: Bytes) -> Self {
+    pub(super) fn alone(slot: Bytes, load_time: Duration) -> Self {
         Self {
             slot,
+            load_time,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             niceness: 0,
         }
@@ -311,6 +317,7 @@ pub(super) fn compile(
         settings_type: request.component.settings().map(Cow::Borrowed),
         memory: request.memory,
         snapshot,
+        load_time: resources.load_time,
         slot: resources.slot,
         threads: limits.threads(resources.threads),
     };
@@ -593,6 +600,7 @@ mod tests {
             settings_type: None,
             memory: 1 << 20,
             snapshot: true,
+            load_time: Duration::from_secs(5),
             slot: Bytes::new(1 << 20),
             threads,
         }
