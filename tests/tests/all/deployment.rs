@@ -132,12 +132,14 @@ fn the_volume_for_compiled_code_has_room_for_the_cache() {
 async fn a_preset_is_switched_off_or_replaced_by_one_variable() {
     let server = ApiServer::new().await;
     let _reachable = server.reachable().await;
-    let (volume, modules) = (empty_dir(), directory(&[]));
+    // It stays for the next run, which compiles nothing.
+    let (volume, modules) = (root().join("target/tmp/deployment"), directory(&[]));
+    fs::create_dir_all(&volume).expect("target/ is this user's");
     server.policy(
         "nodeport-range",
         &json!({"module": {"file": "misbehave.wasm"}}),
     );
-    let none = start(&server, &arguments("none", modules.path(), volume.path()));
+    let none = start(&server, &arguments("none", modules.path(), &volume));
     let status = none.status(|status| status["policies"].is_array()).await;
     let names = |status: &Value| -> Vec<String> {
         let all = status["policies"].as_array().expect("a list").iter();
@@ -159,7 +161,7 @@ async fn a_preset_is_switched_off_or_replaced_by_one_variable() {
     for preset in ["baseline", "restricted", "cloud", "bare-metal"] {
         let host = start(
             &server,
-            &arguments(preset, &root().join("target/policies"), volume.path()),
+            &arguments(preset, &root().join("target/policies"), &volume),
         );
         let status = host.status(|status| status["policies"].is_array()).await;
         assert!(names(&status).len() > 5, "{preset}: {status:#}");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SEED: u64 = 16;
-const GENERATED: usize = 200;
+const GENERATED: usize = 40;
 /// Every tenth file of the corpus is compared with this machine's kubectl, and all of them if
 /// KUBECTL_WHOLE_CORPUS is set. (The answers of one kubectl for all of them are recorded.)
 const SAMPLE: usize = 10;

@@ -248,7 +248,7 @@ fn a_guest_that_loops_never_holds_up_the_sockets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn who_leaves_while_it_waits_leaves_its_place() {
     let host = host(
-        "3s",
+        "1500ms",
         Limits {
             in_flight: 3,
             ..two()

@@ -39,6 +39,9 @@ const DRILL: [&str; 4] = [
 /// Long enough for a test without a renewal, and so short that the Secret is read twice a second.
 const STEADY: [&str; 2] = ["--certificate-lifetime", "30s"];
 
+/// The time between two requests of a client.
+const PACE: Duration = Duration::from_millis(100);
+
 /// Starts a cluster in which the webhook configurations were installed, without a caBundle.
 async fn cluster() -> ObjectServer {
     let server = ObjectServer::new().await;
@@ -146,7 +149,7 @@ async fn ask_late(
                 StatusCode::OK
             );
             requests += 1;
-            tokio::time::sleep(Duration::from_millis(25)).await;
+            tokio::time::sleep(PACE).await;
         }
         seen.insert(bundle);
     }
@@ -164,7 +167,7 @@ async fn stay(mut connection: Connection, stop: Arc<AtomicBool>) -> usize {
             StatusCode::OK
         );
         requests += 1;
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(PACE).await;
     }
     requests
 }

@@ -26,7 +26,7 @@ const DEPLOYED: u64 = 256 << 10;
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The duration of an attack, and the interval of the ordinary client.
-const ATTACK: Duration = Duration::from_millis(1800);
+const ATTACK: Duration = Duration::from_millis(1200);
 const ASKS: u32 = 3;
 
 /// The time after which compiling a component must have been given up, on a busy machine.
