@@ -1,10 +1,11 @@
 //! The shared part of all test binaries: paths of the workspace, the program under test, a real API
-//! server and registry, a collector, and a reader who runs what a page shows. The tests themselves
-//! are in `tests/`, `fixtures/` and `guests/`.
+//! server and registry, a collector, projects of `sallyport new`, and a reader who runs what a page
+//! shows. The tests themselves are in `tests/`, `fixtures/` and `guests/`.
 
 pub mod cluster;
 pub mod collector;
 pub mod parity;
+pub mod project;
 pub mod prometheus;
 pub mod registry;
 pub mod tutorial;

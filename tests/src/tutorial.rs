@@ -1,26 +1,24 @@
 //! The tutorial's project, built with the crates that this workspace is tested with.
 
-use crate::root;
 use crate::walkthrough::{Reader, Step};
+use crate::{project, root};
 use std::path::Path;
 use std::process::Command;
 
-/// Runs commands of the tutorial in turn. Nothing is downloaded: the project gets the workspace's
-/// `Cargo.lock`. It is built into the directory of the test of `sallyport new`, so that the crates
-/// of both are compiled once.
+/// Runs commands of the tutorial in turn. Nothing is downloaded. From the `cd` on, the reader is in
+/// the project of this `name` that [`project::keep`] keeps.
 ///
 /// # Panics
 ///
 /// When a command prints something else than the page shows.
-pub fn run(reader: &mut Reader, steps: &[Step]) {
-    let target = std::path::absolute(root().join("target/new-policy")).expect("a path");
-    reader.set("CARGO_TARGET_DIR", &target);
+pub fn run(reader: &mut Reader, name: &str, steps: &[Step]) {
+    reader.set("CARGO_TARGET_DIR", &project::target());
     reader.add_programs(&linker());
     for step in steps {
         reader.run(step);
         if step.command.starts_with("cd ") {
-            let lock = reader.directory().join("Cargo.lock");
-            std::fs::copy(root().join("Cargo.lock"), lock).expect("copied");
+            let kept = project::keep(reader.directory(), name);
+            reader.go_to(kept);
         }
     }
 }

@@ -156,6 +156,11 @@ impl Reader {
         &self.directory
     }
 
+    /// Takes the reader to another directory.
+    pub fn go_to(&mut self, directory: PathBuf) {
+        self.directory = directory;
+    }
+
     /// Runs a command.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 
 use crate::command_line::{self, sallyport_in};
 use crate::host::root;
+use sallyport_tests::project;
 use std::path::Path;
 use std::process::Command;
 
@@ -36,11 +37,10 @@ fn cargo(directory: &Path, arguments: &[&str]) -> Command {
     let linker = String::from_utf8_lossy(&linker.stdout).trim().to_owned();
     let tools = Path::new(&linker).parent().expect("a file in a directory");
     let path = std::env::var("PATH").unwrap_or_default();
-    let target = std::path::absolute(root().join("target/new-policy")).expect("a path");
     let mut cargo = command_line::cargo();
     cargo.args(arguments).current_dir(directory);
     cargo
-        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_TARGET_DIR", project::target())
         .env("PATH", format!("{path}:{}", tools.display()));
     for set in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(set);
@@ -71,17 +71,13 @@ fn create(directory: &Path, arguments: &[&str]) {
 fn a_new_policy_builds_with_the_sdk_it_carries_and_passes_its_suite() {
     let directory = tempfile::tempdir().expect("a directory");
     create(directory.path(), &["required-labels"]);
-    let policy = directory.path().join("required-labels");
-    // The versions that this workspace is tested with; nothing is downloaded.
-    std::fs::copy(root().join("Cargo.lock"), policy.join("Cargo.lock")).expect("copied");
+    let policy = project::keep(&directory.path().join("required-labels"), "new-policy");
     run(&mut cargo(&policy, &["test", "--quiet"]));
     run(&mut cargo(
         &policy,
         &["build", "--quiet", "--release", "--target", TARGET],
     ));
-    let component = root().join(format!(
-        "target/new-policy/{TARGET}/release/required_labels.wasm"
-    ));
+    let component = project::target().join(format!("{TARGET}/release/required_labels.wasm"));
     std::fs::copy(&component, policy.join("required_labels.wasm"))
         .unwrap_or_else(|error| panic!("{}: {error}", component.display()));
     let tested = sallyport_in(&policy, &["test", "."]);

@@ -15,5 +15,5 @@ fn the_commands_of_the_tutorial_print_what_it_shows() {
     let steps = walkthrough::steps(offline);
     assert!(steps.len() > 15, "{} commands", steps.len());
     let directory = tempfile::tempdir().expect("a directory");
-    tutorial::run(&mut Reader::new(directory.path()), &steps);
+    tutorial::run(&mut Reader::new(directory.path()), "tutorial", &steps);
 }

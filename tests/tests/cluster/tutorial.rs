@@ -35,5 +35,5 @@ fn the_tutorial_ends_with_a_policy_in_a_cluster() {
     let mut reader = Reader::new(directory.path());
     reader.set("KUBECONFIG", &cluster.kubeconfig());
     reader.add_programs(&cluster.programs());
-    tutorial::run(&mut reader, &steps);
+    tutorial::run(&mut reader, "tutorial-in-a-cluster", &steps);
 }
