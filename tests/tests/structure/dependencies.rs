@@ -77,6 +77,17 @@ fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Returns the dependencies of a package in a Cargo.lock, with their versions where there are
+/// several.
+pub(crate) fn locked<'a>(lock: &'a str, package: &str) -> impl Iterator<Item = &'a str> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(move |line| *line != name);
+    lines.next();
+    lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","))
+}
+
 fn manifests(root: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     crate::files(root, &mut |path| {

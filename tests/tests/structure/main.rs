@@ -138,6 +138,21 @@ fn packages_use_every_dependency_that_they_name() {
     assert!(unused.is_empty(), "{unused:#?}");
 }
 
+/// Or else every build of a policy compiles two of them.
+#[test]
+fn the_macro_parses_with_the_parser_of_wit_bindgen() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("it is there");
+    let parser = |package: &str| {
+        let found =
+            dependencies::locked(&lock, package).find(|name| name.starts_with("wit-parser"));
+        found.unwrap_or_else(|| panic!("{package} has no wit-parser"))
+    };
+    assert_eq!(
+        parser("sallyport-policy-macros"),
+        parser("wit-bindgen-core")
+    );
+}
+
 #[test]
 fn examples_are_in_packages_that_test_them() {
     let untested = dependencies::untested_examples(root());
