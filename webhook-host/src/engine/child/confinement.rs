@@ -8,7 +8,7 @@
 //! seccomp, a few files are allowed: wasmtime makes memory images in some. On other systems only
 //! the parent's limits hold.
 
-use super::Limits;
+use super::limits::Limits;
 
 /// Gives up the rights that a child does not need.
 ///

@@ -1,7 +1,9 @@
 //! The child's side: it gives up its rights, reads one job, does it, replies and exits.
 
+use super::VARIABLE;
 use super::confinement::confine;
-use super::{Job, Limits, Outcome, Reply, VARIABLE, read_header, write_header};
+use super::limits::Limits;
+use super::messages::{Job, Outcome, Reply, read_header, write_header};
 use crate::engine::preinit;
 use sallyport_core::policy::LoadError;
 use std::io::{self, Read as _, Write as _};

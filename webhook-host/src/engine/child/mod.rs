@@ -26,21 +26,23 @@
 //! Started by `load`, on a thread that serves no review.
 
 mod confinement;
+mod failure;
 mod inside;
+mod limits;
 mod memory;
+mod messages;
 mod start;
 
+pub(super) use failure::CompileError;
+use failure::Failure;
 use inside::{is_child, run};
+use limits::Limits;
+pub(super) use limits::Resources;
+use messages::{Job, MAX_CODE, Outcome, Reply, read_header, write_header};
 
 use super::cache::Compiled;
 use super::request::LoadRequest;
 use super::state::Line;
-use memory::MIB;
-use sallyport_core::policy::{LoadError, Problem};
-use sallyport_core::settings::Record;
-use sallyport_core::units::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -52,75 +54,11 @@ use std::time::{Duration, Instant};
 /// The variable that makes this executable a child that compiles. Its value is the child's limits.
 const VARIABLE: &str = "SALLYPORT_COMPILE_CHILD";
 
-/// The largest compiled code in bytes: three times that of a component with a JavaScript engine.
-const MAX_CODE: u64 = 128 << 20;
-
-/// The largest job or reply in bytes, without component and code. A ServicePolicy has 1.5 MiB at
-/// most.
-const MAX_HEADER: u32 = 16 << 20;
-
-/// The seconds of processor time that each component gets. A Rust guest takes 0.2 s, and each of
-/// `describe`, `defaults` and `configure` may take 5 s.
-const BASE_TIME: u64 = 10;
-
-/// The seconds of processor time for each MiB of component: twice those of a JavaScript engine in
-/// an unoptimised build.
-const TIME_PER_MIB: u64 = 5;
-
-/// The limit on wall-clock time as a multiple of the one on processor time, which is the stricter
-/// limit where the platform has it: other processes need the processors too.
-const WALL_FACTOR: u32 = 10;
-
-/// The bytes of memory without which no further thread compiles: what a component in Rust needs
-/// with one.
-const MEMORY_PER_THREAD: u64 = 64 * MIB;
-
-/// The niceness of a child beside reviews, which have precedence.
-const NICENESS: u8 = 10;
-
 /// The interval at which the parent checks the child. A process can touch some 20 MiB in that time.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The time for a child that has closed its pipe to exit.
 const EXIT_TIME: Duration = Duration::from_secs(1);
-
-/// A job. The component's bytes follow.
-#[derive(Clone, Serialize, Deserialize)]
-struct Job<'a> {
-    name: Cow<'a, str>,
-    /// The manifest's settings.
-    settings: Cow<'a, Map<String, Value>>,
-    /// The type of the settings; `None` when it has none.
-    settings_type: Option<Cow<'a, Record>>,
-    /// The policy's memory limit, in bytes.
-    memory: usize,
-    /// True if the settings are to be baked in.
-    snapshot: bool,
-    /// The time for one guest function.
-    load_time: Duration,
-    /// The largest memory limit of any policy: the size of the pool's slots.
-    slot: Bytes,
-    /// The number of threads that compile.
-    threads: usize,
-}
-
-/// The reply to a job. Without an error, the compiled code follows.
-#[derive(Serialize, Deserialize)]
-struct Reply {
-    compilations: u64,
-    /// The lines that `configure` logged.
-    log: Vec<Line>,
-    /// The rights that the child could not give up, if any.
-    unconfined: Option<String>,
-    result: Result<Outcome, Vec<Problem>>,
-}
-
-/// The facts about the compiled code.
-#[derive(Serialize, Deserialize)]
-struct Outcome {
-    no_snapshot: Option<String>,
-    cacheable: bool,
-}
 
 /// The result of a child.
 pub(super) struct Made {
@@ -132,161 +70,11 @@ pub(super) struct Made {
     pub(super) compilations: u64,
 }
 
-/// An error of a child process.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("the process that compiles it can't be started: {0}")]
-    Start(#[source] io::Error),
-    #[error(
-        "there are {free} MiB of memory left, and compiling needs {least} MiB beside {} MiB that \
-         stay free for reviews; raise the \
-         memory limit of this process, or compile elsewhere and share --cache-dir",
-        memory::RESERVE / MIB
-    )]
-    NoRoom { free: u64, least: u64 },
-    #[error(
-        "compiling it needs more than {0} MiB of memory; simplify its largest functions, or raise \
-         the memory limit of this process"
-    )]
-    Memory(u64),
-    #[error(
-        "compiling it takes too long: it was ended after {0} s; simplify its largest functions"
-    )]
-    Time(u64),
-    #[error("compiling it takes more than {0} s of processor time; simplify its largest functions")]
-    Processor(u64),
-    #[error(
-        "compiling it crashed the compiler ({0}); simplify its largest functions, and please \
-         report this"
-    )]
-    Crash(ExitStatus),
-    #[error("its compiled code has more than {} MiB; link fewer dependencies into \
-        it", MAX_CODE / MIB)]
-    Code,
-    #[error("the process that compiles it answered nothing that can be read: {0}")]
-    Answer(String),
-}
-
-/// An error of a compilation.
-pub(super) enum CompileError {
-    /// Compiling takes too much memory or time, as the text says.
-    GivenUp(String),
-    /// The component or its settings are invalid, or nothing can be compiled now.
-    Refused(LoadError),
-}
-
-impl From<Failure> for CompileError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Start(_) | Failure::NoRoom { .. } | Failure::Answer(_) => {
-                Self::Refused(LoadError::component(failure.to_string()))
-            }
-            _ => Self::GivenUp(failure.to_string()),
-        }
-    }
-}
-
-/// The limits of one child.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// The bytes of memory, resident and of data.
-    memory: u64,
-    /// The seconds of processor time.
-    processor: u64,
-    /// The niceness of the child above that of this process.
-    niceness: u8,
-}
-
-impl Limits {
-    /// Returns the limits for a component of this many bytes, given the free memory.
-    fn new(component: usize, free: Option<u64>, niceness: u8) -> Result<Self, Failure> {
-        let memory =
-            memory::child_limit(free).map_err(|(free, least)| Failure::NoRoom { free, least })?;
-        Ok(Self {
-            memory,
-            processor: BASE_TIME + TIME_PER_MIB * (component as u64).div_ceil(MIB),
-            niceness,
-        })
-    }
-
-    /// Returns the number of threads, at most `most`, for which the memory is enough.
-    fn threads(self, most: usize) -> usize {
-        let fit = usize::try_from(self.memory / MEMORY_PER_THREAD).unwrap_or(usize::MAX);
-        fit.min(most).max(1)
-    }
-
-    fn wall(self) -> Duration {
-        Duration::from_secs(self.processor) * WALL_FACTOR
-    }
-
-    /// Formats the limits for the environment variable.
-    fn to_text(self) -> String {
-        format!("{}:{}:{}", self.memory, self.processor, self.niceness)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split(':');
-        Some(Self {
-            memory: numbers.next()?.parse().ok()?,
-            processor: numbers.next()?.parse().ok()?,
-            niceness: numbers.next()?.parse().ok()?,
-        })
-    }
-
-    /// Returns the failure if a child that started at `began` exceeds a limit.
-    fn exceeded(self, child: u32, began: Instant) -> Option<Failure> {
-        if began.elapsed() > self.wall() {
-            return Some(Failure::Time(self.wall().as_secs()));
-        }
-        let too_large = memory::resident(child).is_some_and(|resident| resident > self.memory);
-        (too_large || memory::is_short()).then(|| self.too_little_memory())
-    }
-
-    fn too_little_memory(self) -> Failure {
-        Failure::Memory(self.memory / MIB)
-    }
-}
-
 /// A function that is called once if a compilation takes longer than a given time.
 #[derive(Clone, Copy)]
 pub(super) struct Slow<'a> {
     pub(super) after: Duration,
     pub(super) tell: &'a dyn Fn(),
-}
-
-/// The resources for a compilation.
-#[derive(Debug, PartialEq)]
-pub(super) struct Resources {
-    /// The largest memory limit of any policy.
-    pub(super) slot: Bytes,
-    /// The time for one guest function.
-    pub(super) load_time: Duration,
-    /// The threads that may compile. Fewer do when memory is short.
-    pub(super) threads: usize,
-    /// The niceness of the child above that of this process.
-    pub(super) niceness: u8,
-}
-
-impl Resources {
-    /// Returns the resources for a compilation beside reviews: one thread of lower priority.
-    pub(super) fn beside_reviews(slot: Bytes, load_time: Duration) -> Self {
-        Self {
-            slot,
-            load_time,
-            threads: 1,
-            niceness: NICENESS,
-        }
-    }
-
-    /// Returns the resources for a compilation in a process that serves no reviews: all processors.
-    pub(super) fn alone(slot: Bytes, load_time: Duration) -> Self {
-        Self {
-            slot,
-            load_time,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            niceness: 0,
-        }
-    }
 }
 
 /// Compiles a component in a child process, its settings baked in if `snapshot` says so. Calls
@@ -510,31 +298,12 @@ fn signal_failure(status: ExitStatus, _: Limits) -> Option<Failure> {
     crashed.then_some(Failure::Crash(status))
 }
 
-fn write_header(to: &mut impl Write, header: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_vec(header)?;
-    let length = u32::try_from(text.len())
-        .ok()
-        .filter(|length| *length <= MAX_HEADER);
-    let length = length.ok_or_else(|| io::Error::other(format!("more than {MAX_HEADER} bytes")))?;
-    to.write_all(&length.to_le_bytes())?;
-    to.write_all(&text)
-}
-
-fn read_header<T: for<'a> Deserialize<'a>>(from: &mut impl Read) -> io::Result<T> {
-    let mut length = [0; 4];
-    from.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length);
-    if length > MAX_HEADER {
-        return Err(io::Error::other(format!("more than {MAX_HEADER} bytes")));
-    }
-    let mut text = vec![];
-    from.take(length.into()).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::memory::MIB;
     use super::*;
+    use sallyport_core::units::Bytes;
+    use serde_json::Map;
 
     /// Returns a component with one module, with this many functions, each of nested loops over
     /// local variables.
