@@ -29,13 +29,13 @@ enum Format {
 }
 
 impl Logging {
-    pub(super) fn start(self) {
+    pub(super) fn start(&self) {
         // Colours are for people: a file or a collector of logs gets none, nor does who says so
         // (no-color.org).
         let colours = std::io::stderr().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let log = tracing_subscriber::fmt()
-            .with_env_filter(self.log_level)
+            .with_env_filter(self.log_level.clone())
             .with_writer(std::io::stderr)
             .with_ansi(colours)
             .with_target(false);

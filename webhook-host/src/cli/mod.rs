@@ -6,6 +6,8 @@ mod audit;
 mod audit_reports;
 mod audited;
 mod bench;
+#[cfg(unix)]
+mod bounds;
 mod cache;
 #[cfg(unix)]
 mod certificate;
@@ -55,6 +57,8 @@ mod self_managed;
 #[cfg(unix)]
 mod serve;
 mod sign;
+#[cfg(unix)]
+mod signals;
 mod static_manifests;
 mod test;
 mod verify;

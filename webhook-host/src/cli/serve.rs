@@ -1,6 +1,7 @@
 //! `sallyport serve`: the webhook.
 
 use super::audit_reports::{AuditReportsArgs, Auditing};
+use super::bounds::Bounds;
 use super::cache::CacheArgs;
 use super::certificate::{self, CertificateArgs};
 use super::cluster::ClusterArgs;
@@ -11,13 +12,14 @@ use super::inputs::PolicyArgs;
 use super::kube::KubeArgs;
 use super::logging::Logging;
 use super::otlp::OtlpArgs;
-use super::quantity::{body_size, drain_time, short_time};
+use super::quantity::{drain_time, short_time};
 use super::record::RecordArgs;
 use super::register::{RegisterArgs, Registering};
 use super::registry::RegistryArgs;
+use super::signals::{End, Signals, Start};
 use crate::engine::{Engine, EngineConfig};
 use crate::live::Live;
-use crate::server::{self, Admin, Drain, Extras, Limits, Server};
+use crate::server::{self, Admin, Drain, Extras, Server};
 use crate::sources::custom::Check;
 use crate::sources::load;
 use crate::sources::reload::{Reloader, retry_pause};
@@ -26,17 +28,12 @@ use crate::sources::watch::{Ask, Fingerprint};
 use crate::write_gate::WriteGate;
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args};
-use ipnet::IpNet;
 use sallyport_core::policy::Policy;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 /// Serve the admission webhook
 ///
@@ -138,92 +135,11 @@ Examples:
     sallyport serve --policies /policies --config /config/host.yaml --listen '[::]:8443' \\
       --admin-listen '[::]:8081' --cluster --self-managed-certificate --log-format json";
 
-/// The limits of a server. Requests and connections beyond them are refused with 503 and
-/// Retry-After, wait in the kernel's queue, or are closed; then the webhook's failurePolicy
-/// decides.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
-struct Bounds {
-    /// Reviews at the same time, those included that wait for one of the processors; one more is
-    /// refused with 503. They wait in the order in which they came, each at most as long as the API
-    /// server waits for it
-    #[arg(long, value_name = "N", default_value_t = Limits::default().in_flight,
-        value_parser = at_least_one)]
-    max_in_flight: usize,
-    /// Open connections. When all are taken, each new one takes the place of one whose client keeps
-    /// the host waiting
-    #[arg(long, value_name = "N", default_value_t = Limits::default().connections,
-        value_parser = at_least_one)]
-    max_connections: usize,
-    /// Where API servers call from, such as 10.0.0.0/28; several times for several ranges. A
-    /// quarter of all connections and of all reviews in flight is kept for them, whatever others
-    /// do. Clients that --client-ca lets in count as API servers, too
-    #[arg(long, value_name = "CIDR", value_parser = range)]
-    api_server_cidr: Vec<IpNet>,
-    /// Largest request body
-    #[arg(long, value_name = "SIZE", default_value = "8Mi", value_parser = body_size)]
-    body_limit: usize,
-    /// For the body of a request
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = short_time)]
-    body_timeout: Duration,
-    /// For a connection without requests. An API server closes after 90s; closing earlier than it
-    /// does can fail a request
-    #[arg(long, value_name = "TIME", default_value = "95s", value_parser = short_time)]
-    idle_timeout: Duration,
-}
-
-impl Bounds {
-    fn limits(&self, evaluations: usize, knows_clients: bool) -> Limits {
-        Limits {
-            api_servers: self.api_server_cidr.clone(),
-            reserves: knows_clients || !self.api_server_cidr.is_empty(),
-            body: self.body_limit,
-            in_flight: self.max_in_flight,
-            evaluations,
-            connections: self.max_connections,
-            body_time: self.body_timeout,
-            idle_time: self.idle_timeout,
-            ..Limits::default()
-        }
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=MAX_COUNT).contains(number));
-    number.ok_or_else(|| format!("expected a number from 1 to {MAX_COUNT}"))
-}
-
-/// Parses a range of addresses, or one address.
-fn range(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    let range = text.parse::<IpNet>().or_else(|_| address());
-    range.map_err(|_| {
-        "expected a range of addresses such as 10.0.0.0/28 or fd00::/64, or one address".to_owned()
-    })
-}
-
-/// The most connections or reviews. A larger number is a typo.
-const MAX_COUNT: usize = 1 << 20;
-
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.logging.start();
         let otlp = self.otlp.prepare()?;
-        let modules = self
-            .policies
-            .modules()
-            .context("--policies-from-cluster: name the directory of the modules with --modules")?
-            .to_owned();
-        if let Some(file) = self.policies.directory().filter(|path| path.is_file()) {
-            bail!(
-                "--policies {}: a host serves a directory, so that it sees what is added; name the \
-                 directory of this file",
-                file.display()
-            );
-        }
+        let modules = self.modules()?;
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         // One more than guests may occupy: it accepts, refuses and answers while they run.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -232,78 +148,14 @@ impl Serve {
             .build()?;
         // First of all: as process 1 of a container it would not even end by default.
         let start = Start::watch(&runtime)?;
-        // One more for candidates, and one for the background audit, which run beside the workers
-        // and must not take a worker's slot in the pool.
-        let concurrency = u32::try_from(workers + 1 + self.audit.threads()).unwrap_or(u32::MAX);
-        let cache = self.cache.open()?;
-        let engine = Arc::new(Engine::new(&EngineConfig {
-            concurrency,
-            cache,
-            ..EngineConfig::default()
-        })?);
         let writes = WriteGate::open();
-        let watchers = self.cluster.start(&self.kube, &writes)?;
-        let config = self.policies.config().map(Path::to_owned);
-        if config.is_none() && watchers.is_none() {
-            tracing::warn!("{}", load::DEFAULT_CONFIG_IN_WORDS);
-        }
-        let source = Source {
-            engine,
-            manifests: self.policies.directory().map(Path::to_owned),
-            modules,
-            config,
-            registry: self.registry.of_host(&self.cache),
-            watchers,
-        };
-        let (mut seen, set) = source.settled(|| source.read(None));
-        let Set {
-            admission,
-            custom,
-            unreached,
-            ..
-        } = set?;
-        let policies: Vec<_> = admission
-            .policies()
-            .iter()
-            .chain(admission.candidates())
-            .cloned()
-            .collect();
-        report(&policies, self.strict)?;
-        tracing::info!(
-            compilations = source.engine.compilations(),
-            "all policies are read"
-        );
-        if let Some(watchers) = &source.watchers {
-            watchers.want(admission.asks());
-        }
-        source.report(&custom);
-        let watched = source
-            .watchers
-            .as_ref()
-            .map(|watchers| Arc::clone(watchers.watched()));
-        let live = Live::new(Arc::new(admission), watched);
-        live.watch_engine(Arc::clone(&source.engine));
-        live.watch_registry(Arc::clone(&source.registry));
-        let admin = Admin::new(Arc::clone(&live));
-        let admin_listener = listen(self.admin_listen, "--admin-listen")?;
-        tracing::info!(
-            "probes and metrics on http://{}",
-            admin_listener.local_addr()?
-        );
-        admin
-            .serve(admin_listener)
-            .context("can't start the admin server")?;
+        let source = self.source(modules, workers, &writes)?;
+        let (mut seen, live, unreached) = self.read(&source)?;
+        let admin = self.answer_probes(&live)?;
         if !unreached.is_empty() {
             seen = await_registries(&source, &live, unreached)?;
         }
-        match source.self_test() {
-            Err(error) if self.strict => return Err(error),
-            Err(error) => {
-                tracing::error!("the policies serve all the same, without --strict: {error:#}");
-                live.note_load_error(format!("{error:#}"));
-            }
-            Ok(()) => {}
-        }
+        self.self_test(&source, &live)?;
         if let Some(watchers) = &source.watchers {
             self.cluster.wait(watchers, self.strict)?;
             self.cluster.count(watchers, &live);
@@ -387,6 +239,106 @@ impl Serve {
             telemetry.finish(RECORDING);
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Returns the directory of the modules.
+    fn modules(&self) -> Result<PathBuf> {
+        let modules = self.policies.modules();
+        let modules = modules
+            .context("--policies-from-cluster: name the directory of the modules with --modules")?;
+        if let Some(file) = self.policies.directory().filter(|path| path.is_file()) {
+            bail!(
+                "--policies {}: a host serves a directory, so that it sees what is added; name the \
+                 directory of this file",
+                file.display()
+            );
+        }
+        Ok(modules.to_owned())
+    }
+
+    /// Starts the engine and the watchers of the cluster.
+    fn source(&self, modules: PathBuf, workers: usize, writes: &WriteGate) -> Result<Source> {
+        // One more for candidates, and one for the background audit, which run beside the workers
+        // and must not take a worker's slot in the pool.
+        let concurrency = u32::try_from(workers + 1 + self.audit.threads()).unwrap_or(u32::MAX);
+        let cache = self.cache.open()?;
+        let engine = Arc::new(Engine::new(&EngineConfig {
+            concurrency,
+            cache,
+            ..EngineConfig::default()
+        })?);
+        let watchers = self.cluster.start(&self.kube, writes)?;
+        let config = self.policies.config().map(Path::to_owned);
+        if config.is_none() && watchers.is_none() {
+            tracing::warn!("{}", load::DEFAULT_CONFIG_IN_WORDS);
+        }
+        Ok(Source {
+            engine,
+            manifests: self.policies.directory().map(Path::to_owned),
+            modules,
+            config,
+            registry: self.registry.of_host(&self.cache),
+            watchers,
+        })
+    }
+
+    /// Reads the policies for the first time. Also returns what was read, by which a change is
+    /// noticed, and the policies whose registry did not answer.
+    fn read(&self, source: &Source) -> Result<(Fingerprint, Arc<Live>, Vec<String>)> {
+        let (seen, set) = source.settled(|| source.read(None));
+        let Set {
+            admission,
+            custom,
+            unreached,
+            ..
+        } = set?;
+        let policies: Vec<_> = admission
+            .policies()
+            .iter()
+            .chain(admission.candidates())
+            .cloned()
+            .collect();
+        report(&policies, self.strict)?;
+        tracing::info!(
+            compilations = source.engine.compilations(),
+            "all policies are read"
+        );
+        if let Some(watchers) = &source.watchers {
+            watchers.want(admission.asks());
+        }
+        source.report(&custom);
+        let watched = source
+            .watchers
+            .as_ref()
+            .map(|watchers| Arc::clone(watchers.watched()));
+        let live = Live::new(Arc::new(admission), watched);
+        live.watch_engine(Arc::clone(&source.engine));
+        live.watch_registry(Arc::clone(&source.registry));
+        Ok((seen, live, unreached))
+    }
+
+    /// Starts the server of probes and metrics.
+    fn answer_probes(&self, live: &Arc<Live>) -> Result<Admin> {
+        let admin = Admin::new(Arc::clone(live));
+        let listener = listen(self.admin_listen, "--admin-listen")?;
+        tracing::info!("probes and metrics on http://{}", listener.local_addr()?);
+        admin
+            .serve(listener)
+            .context("can't start the admin server")?;
+        Ok(admin)
+    }
+
+    /// Runs the suites beside the policies. With `--strict`, a failure ends the start.
+    fn self_test(&self, source: &Source, live: &Live) -> Result<()> {
+        match source.self_test() {
+            Err(error) if self.strict => return Err(error),
+            Err(error) => {
+                tracing::error!("the policies serve all the same, without --strict: {error:#}");
+                live.note_load_error(format!("{error:#}"));
+            }
+            Ok(()) => {}
+        }
+        Ok(())
     }
 }
 
@@ -529,76 +481,4 @@ async fn serve(
     };
     server.run(listener, stop).await;
     Ok(())
-}
-
-/// The time before it serves, in which a signal ends it at once: nothing is in flight.
-struct Start {
-    watch: JoinHandle<Signals>,
-    serving: oneshot::Sender<()>,
-}
-
-impl Start {
-    fn watch(runtime: &Runtime) -> Result<Self> {
-        let _entered = runtime.enter();
-        let mut signals = Signals::new()?;
-        let (serving, is_serving) = oneshot::channel();
-        let watch = runtime.spawn(async move {
-            tokio::select! {
-                _ = signals.end.next() => {
-                    tracing::info!("stopped before it served");
-                    std::process::exit(0);
-                }
-                _ = is_serving => signals,
-            }
-        });
-        Ok(Self { watch, serving })
-    }
-
-    /// Signals mean something else from now on.
-    async fn end(self) -> Result<Signals> {
-        let _ = self.serving.send(());
-        Ok(self.watch.await?)
-    }
-}
-
-/// The signals that the process acts on.
-struct Signals {
-    /// Reload. One that comes before it serves asks for what happens anyway.
-    hangup: Signal,
-    end: Ends,
-}
-
-/// Which signal ends the process.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Terminate,
-    Interrupt,
-}
-
-/// SIGTERM, which a kubelet sends, and SIGINT, which a terminal does.
-struct Ends {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let end = Ends {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        };
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            end,
-        })
-    }
-}
-
-impl Ends {
-    async fn next(&mut self) -> End {
-        tokio::select! {
-            _ = self.terminate.recv() => End::Terminate,
-            _ = self.interrupt.recv() => End::Interrupt,
-        }
-    }
 }
