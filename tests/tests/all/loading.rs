@@ -2,8 +2,8 @@
 //! place.
 
 use crate::host::{
-    VALIDATE, ask, command, load, manifest, misbehave, misbehave_unsnapshotable, misbehave_with,
-    misbehaving,
+    ENGINE, ENGINE_OF_SUITES, VALIDATE, ask, command, load, manifest, misbehave,
+    misbehave_unsnapshotable, misbehave_with, misbehaving,
 };
 use sallyport::engine::{Engine, EngineConfig};
 use sallyport::evaluator;
@@ -18,6 +18,24 @@ use std::time::Duration;
 /// The preambles of binary WebAssembly.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// In a host, `configure` ran at load, and takes no part of an evaluation's deadline.
+#[test]
+fn suites_give_configure_its_time_at_load() {
+    let spec = json!({"settings": {"atConfigure": "dawdle"}, "limits": {"deadline": "5ms"}});
+    for engine in [&ENGINE, &ENGINE_OF_SUITES] {
+        let policy = evaluator::load(engine, manifest(&spec), &misbehave()).expect("it fits");
+        let (inventory, exemptions) = (InventoryData::default(), Exemptions::default());
+        let admission = Admission::new(vec![policy], Inventory::from(inventory), exemptions);
+        // On a busy machine, any evaluation may miss such a deadline now and then.
+        let answers = |_| {
+            ask(&admission, VALIDATE, &command("nothing"))
+                .response
+                .allowed
+        };
+        assert!((0..20).any(answers));
+    }
+}
 
 /// Returns the error of an engine that gives guests little time at load.
 fn too_slow(component: &[u8], settings: Value) -> String {

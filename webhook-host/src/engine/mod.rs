@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use ticker::Ticker;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, Instance, Linker, Val};
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     RegallocAlgorithm, Store,
@@ -304,6 +304,28 @@ impl Engine {
     pub(crate) fn renew(&self, store: &mut Store<State>, budget: Budget) {
         store.set_hostcall_fuel(budget.output);
         store.set_epoch_deadline(self.ticker.deadline(budget.time));
+    }
+
+    /// Configures an instance. An engine without snapshots does here what a host does once, at load:
+    /// it has the time for that, its log lines are dropped, and the evaluation begins afterwards.
+    pub(crate) fn configure(
+        &self,
+        store: &mut Store<State>,
+        budget: Budget,
+        instance: &Instance,
+        settings: &Val,
+    ) -> wasmtime::Result<()> {
+        // The settings were accepted at load, and a pure function accepts them again.
+        if self.snapshots {
+            return call_configure(store, instance, settings).map(drop);
+        }
+        let time = self.load_time;
+        self.renew(store, Budget { time, ..budget });
+        let log = store.data_mut().set_log_aside();
+        call_configure(store, instance, settings)?;
+        store.data_mut().go_on_with(log);
+        self.renew(store, budget);
+        Ok(())
     }
 }
 

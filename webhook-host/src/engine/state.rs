@@ -80,6 +80,12 @@ pub(crate) struct State {
     last_error: Option<String>,
 }
 
+/// The log of an instance so far.
+pub(super) struct Log {
+    lines_left: u32,
+    kept_lines: Option<Vec<Line>>,
+}
+
 impl State {
     pub(super) fn new(policy: &Arc<str>, memory: usize) -> Self {
         Self {
@@ -99,6 +105,19 @@ impl State {
 
     pub(super) fn take_lines(&mut self) -> Vec<Line> {
         self.kept_lines.take().unwrap_or_default()
+    }
+
+    /// Drops later log lines until [`Self::go_on_with`] gets what this returns.
+    pub(super) fn set_log_aside(&mut self) -> Log {
+        Log {
+            lines_left: self.log_lines_left,
+            kept_lines: self.kept_lines.replace(vec![]),
+        }
+    }
+
+    pub(super) fn go_on_with(&mut self, log: Log) {
+        self.log_lines_left = log.lines_left;
+        self.kept_lines = log.kept_lines;
     }
 
     /// Returns the lines that were kept for a report.

@@ -301,7 +301,7 @@ impl Evaluator {
             store.data_mut().keep_lines();
         }
         let verdict = instances
-            .instantiate(&mut store)
+            .instantiate(&mut store, budget)
             .and_then(|instance| instances.ask(&mut store, &instance, question));
         let verdict = verdict.map_err(|error| classify(&error, &store, self.limits, left));
         (verdict, store.data_mut().take_log())
@@ -357,11 +357,10 @@ fn classify(
 
 impl Instances {
     /// Creates a configured instance.
-    fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+    fn instantiate(&self, store: &mut Store<State>, budget: Budget) -> wasmtime::Result<Instance> {
         let instance = self.guest.instantiate(store)?;
         if let Some(PerInstance { settings, .. }) = &self.per_instance {
-            // The settings were accepted at load, and a pure function accepts them again.
-            call_configure(store, &instance, settings)?;
+            self.engine.configure(store, budget, &instance, settings)?;
         }
         Ok(instance)
     }

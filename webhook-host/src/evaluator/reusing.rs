@@ -40,7 +40,7 @@ impl Reusing {
     fn start(&self, question: &Question<'_>) -> Result<Used, EvaluationError> {
         let Instances { engine, budget, .. } = &self.instances;
         let mut store = engine.store(question.policy, *budget);
-        match self.instances.instantiate(&mut store) {
+        match self.instances.instantiate(&mut store, *budget) {
             Ok(instance) => Ok(Used {
                 store,
                 instance,

@@ -144,6 +144,7 @@ fn act(word: &str) {
         "panic" | "trap" => panic!("told to panic"),
         "hog" => hog(),
         "fill" => fill(),
+        "dawdle" => dawdle(),
         "narrow" => NARROW.store(true, Ordering::Relaxed),
         "other-defaults" => OTHER_DEFAULTS.store(true, Ordering::Relaxed),
         "rename" => RENAMED.store(true, Ordering::Relaxed),
@@ -177,6 +178,13 @@ fn hog() {
 fn fill() {
     #[cfg(target_arch = "wasm32")]
     while core::arch::wasm32::memory_grow(0, 1) != usize::MAX {}
+}
+
+/// Takes some tens of milliseconds.
+fn dawdle() {
+    for step in 0..200_000_000 {
+        black_box(step);
+    }
 }
 
 /// Recurses without end, with a word of memory in each frame: the guest's own stack overflows.
