@@ -306,8 +306,8 @@ impl Engine {
         store.set_epoch_deadline(self.ticker.deadline(budget.time));
     }
 
-    /// Configures an instance. An engine without snapshots does here what a host does once, at load:
-    /// it has the time for that, its log lines are dropped, and the evaluation begins afterwards.
+    /// Configures an instance. Without snapshots this stands for what a host does once, at load: it
+    /// may take that long, its log lines are dropped, and the evaluation begins afterwards.
     pub(crate) fn configure(
         &self,
         store: &mut Store<State>,
