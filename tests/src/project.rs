@@ -1,13 +1,18 @@
 //! Projects of `sallyport new`, kept from one test run to the next, so that cargo compiles the SDK
 //! that they carry only when it has changed.
 //!
-//! Invariant: a kept project has the files that `sallyport new` has just written, and no others. A
-//! file with the same content keeps its modification time, by which cargo decides what to compile.
+//! Invariant: a kept project has the files that `sallyport new` has just written, and no others.
+//! Files of the SDK with the same content keep their modification time, by which cargo decides what
+//! to compile. The project's own files always get a new one: to cargo, projects of one name in
+//! several places are the same package, with the same output.
 
 use crate::root;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The folder of a project that has the SDK.
+const SDK: &str = "sdk";
 
 /// The directory that all these projects are built into. The crates of all are compiled once.
 ///
@@ -27,7 +32,15 @@ pub fn target() -> PathBuf {
 /// When a file can't be read or written.
 #[must_use]
 pub fn keep(new: &Path, name: &str) -> PathBuf {
-    let kept = target().join("projects").join(name);
+    // Not below `target()`: of files there, cargo looks at those that the output was made of,
+    // whichever project they belong to.
+    let kept = root().join("target/new-policy-projects").join(name);
+    fs::create_dir_all(&kept).expect("created");
+    for own in names(&kept) {
+        if own != Path::new(SDK) {
+            remove(&kept.join(own));
+        }
+    }
     update(new, &kept);
     fs::copy(root().join("Cargo.lock"), kept.join("Cargo.lock")).expect("copied");
     kept
@@ -37,11 +50,7 @@ fn update(new: &Path, kept: &Path) {
     fs::create_dir_all(kept).expect("created");
     let names = names(new);
     for name in self::names(kept).difference(&names) {
-        let old = kept.join(name);
-        match old.is_dir() {
-            true => fs::remove_dir_all(&old).expect("removed"),
-            false => fs::remove_file(&old).expect("removed"),
-        }
+        remove(&kept.join(name));
     }
     for name in &names {
         let (new, kept) = (new.join(name), kept.join(name));
@@ -50,6 +59,13 @@ fn update(new: &Path, kept: &Path) {
         } else if fs::read(&kept).ok() != fs::read(&new).ok() {
             fs::copy(&new, &kept).expect("copied");
         }
+    }
+}
+
+fn remove(path: &Path) {
+    match path.is_dir() {
+        true => fs::remove_dir_all(path).expect("removed"),
+        false => fs::remove_file(path).expect("removed"),
     }
 }
 
