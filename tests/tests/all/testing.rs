@@ -165,6 +165,15 @@ fn log_lines_are_shown_for_failing_cases_and_in_detail_for_all() {
 }
 
 #[test]
+fn what_configure_logs_is_in_no_answer() {
+    let logs_at_load = "    settings: { atConfigure: log }\n";
+    let text = suite(&[&case("nothing", ALLOWED), logs_at_load].concat());
+    let shown = stdout(&test(&text, &["-v"]));
+    assert!(shown.ends_with("1 passed, 0 failed\n"), "{shown}");
+    assert!(!shown.contains("     log "), "{shown}");
+}
+
+#[test]
 fn facts_that_no_policy_asks_for_fail_the_case() {
     let facts = [
         (
