@@ -1,5 +1,5 @@
-//! What a package's Cargo.toml says of it: the crates that it uses, and whether it has examples
-//! that are tested.
+//! The statements of a Cargo.toml about its package: the crates that it uses, and whether its
+//! examples are tested.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What goes through the pipes: a [`Job`] in, a [`Reply`] out, each in JSON after its length.
+//! The messages through the pipes: a [`Job`] in, a [`Reply`] out, each in JSON after its length.
 
 use crate::engine::state::Line;
 use sallyport_core::policy::Problem;
