@@ -242,15 +242,16 @@ impl Cluster {
         self.kubectl_with(arguments, "")
     }
 
-    /// Runs kubectl with standard input, for `-f -`. Unless the arguments say otherwise, kubectl
-    /// leaves validation to the API server: its own reads the whole OpenAPI, which takes 0.2 s of
-    /// processor time.
+    /// Runs kubectl with standard input, for `-f -`. Unless the arguments say otherwise, a kubectl
+    /// before 1.25 does not validate: it would read the whole OpenAPI, which takes 0.2 s of
+    /// processor time. In newer versions the API server validates fields.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Ran {
         let mut command = self.command("kubectl");
         command.args(arguments);
         let has = |start: &str| arguments.iter().any(|argument| argument.starts_with(start));
         let writes = ["create", "apply", "replace"].into_iter().any(has);
-        if writes && has("-f") && !has("--validate") && !has("--raw") {
+        let is_old = Self::minor_here() < 25;
+        if is_old && writes && has("-f") && !has("--validate") && !has("--raw") {
             command.arg("--validate=false");
         }
         Ran::of(command, input)
