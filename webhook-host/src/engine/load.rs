@@ -1,9 +1,10 @@
 //! Loading of a component: from the cache, or by a child process that compiles and configures it.
 //!
-//! Either way the result is compiled code, with the settings baked in if the component can be
-//! snapshotted; else every fresh instance is configured. The policy's description and defaults are
-//! asked of that code. Invariant: guest code runs on a thread of its own here, with a deadline and
-//! a memory limit, and a panic of that thread becomes a load error. Called by `evaluator`.
+//! Either way the result is compiled code. Its settings are baked in if the engine makes snapshots
+//! and the component can be snapshotted; else every fresh instance is configured. The policy's
+//! description and defaults are asked of that code. Invariant: guest code runs on a thread of its
+//! own here, with a deadline and a memory limit, and a panic of that thread becomes a load error.
+//! Called by `evaluator`.
 
 use super::cache::{self, Key};
 use super::child::{self, CompileError, Slow};
